@@ -1,0 +1,1 @@
+"""What a good row is: one suite a table, and nothing else."""

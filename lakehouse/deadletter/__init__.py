@@ -1,0 +1,1 @@
+"""Records that did not pass: kept whole, with their reasons."""

@@ -1,0 +1,59 @@
+"""Every error that Tidemill raises on purpose: one root, one sentence each."""
+
+from __future__ import annotations
+
+
+class TidemillError(Exception):
+    """The root: its message says what is wrong and what to do, and the CLI prints it without a traceback."""
+
+
+class JarError(TidemillError):
+    """A JVM jar could not be fetched, or is not the one that the lock names."""
+
+
+class WorkspaceError(TidemillError):
+    """The folder is no workspace, or its ``tidemill.toml`` is wrong."""
+
+
+class DeclarationError(TidemillError):
+    """A table is declared in a way that cannot run."""
+
+
+class UnknownNameError(TidemillError):
+    """A name that nobody declared; the message lists those that would have worked."""
+
+
+class SuiteError(TidemillError):
+    """An expectation suite cannot be loaded, or an expectation in it cannot be a gate."""
+
+
+class StackError(TidemillError):
+    """An embedded server did not start, stop or answer."""
+
+
+class SettingsError(TidemillError):
+    """A setting is missing or wrong; the message names it."""
+
+
+class GateFailedError(TidemillError):
+    """A record broke an expectation whose action is ``fail``; nothing of its batch was written."""
+
+
+class DataLossError(TidemillError):
+    """The topic was deleted, recreated, or expired records before they were read."""
+
+
+class LeaseHeldError(TidemillError):
+    """Another process owns the tables; the message names it."""
+
+
+class LeaseLostError(TidemillError):
+    """This process no longer owns the tables, and must not write."""
+
+
+class AccountError(TidemillError):
+    """A record is in no place, or in two."""
+
+
+class QueryRefusedError(TidemillError):
+    """The SQL text is not one read-only SELECT over known tables."""

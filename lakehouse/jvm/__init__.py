@@ -1,0 +1,1 @@
+"""The JVM side: which jars Tidemill runs on, and how they reach this machine."""

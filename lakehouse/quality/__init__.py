@@ -1,0 +1,1 @@
+"""Gates in the stream, and validation of what landed."""

@@ -1,0 +1,1 @@
+"""The reference workspace's replayers: recorded data turned back into events."""

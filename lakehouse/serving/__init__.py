@@ -1,0 +1,1 @@
+"""How readers reach the tables."""

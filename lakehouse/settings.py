@@ -1,0 +1,188 @@
+"""The one typed ``Settings``, read once at the start of a command.
+
+Precedence, highest first: ``TIDEMILL_…`` environment variables (``__`` between levels), the workspace's ``tidemill.toml``,
+what ``tidemill up`` wrote for its embedded servers, the defaults here. A server whose address comes from one of the first
+two is external: Tidemill connects to it, and starts nothing for that part.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lakehouse.errors import SettingsError
+from lakehouse.workspace import Workspace
+
+Part = Literal["kafka", "s3", "postgres", "valkey"]
+PARTS: tuple[Part, ...] = ("kafka", "s3", "postgres", "valkey")
+_ADDRESS: dict[Part, str] = {"kafka": "bootstrap_servers", "s3": "endpoint_url", "postgres": "dsn", "valkey": "url"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Section):
+    """Where the broker is, and how topics are made."""
+
+    bootstrap_servers: str | None = Field(default=None, description="`host:port[,host:port…]` of the broker.")
+    partitions: int = Field(2, ge=1, description="Partitions of a topic that Tidemill makes.")
+    options: dict[str, str] = Field(
+        {}, description="Further client options, passed on as they are (`security.protocol`, …)."
+    )
+
+
+class S3Settings(_Section):
+    """Where the object store is. Everything that Tidemill keeps lies under one bucket."""
+
+    endpoint_url: str | None = Field(default=None, description="URL of the S3 endpoint.")
+    access_key: str | None = Field(default=None, description="Access key id.")
+    secret_key: SecretStr | None = Field(default=None, description="Secret access key.")
+    region: str = Field("us-east-1", description="Region name that requests are signed for.")
+    bucket: str = Field("lake", description="Bucket of the lake; made when it is not there.")
+
+
+class PostgresSettings(_Section):
+    """Where PostgreSQL is: leases, the ledger and progress; later the hot store."""
+
+    dsn: SecretStr | None = Field(default=None, description="`postgresql://user:password@host:port/database`.")
+
+
+class ValkeySettings(_Section):
+    """Where the Redis-protocol cache is."""
+
+    url: SecretStr | None = Field(default=None, description="`redis://:password@host:port/0`.")
+
+
+class LakeSettings(_Section):
+    """How the lake lane runs."""
+
+    cores: int | None = Field(default=None, description="Spark task slots; the machine's cores when left out.")
+    driver_memory: str = Field("3g", description="Heap of the Spark driver.")
+    trigger: str = Field("1 second", description="Shortest time between two batches of a table in continuous running.")
+    max_records_per_batch: int = Field(1_000_000, ge=1, description="Most Kafka records in one bronze batch.")
+    validate_every: str = Field("5 minutes", description="Cadence of Great Expectations over what landed.")
+    optimize_every: int = Field(20, ge=2, description="Commits of a table between two compactions.")
+    vacuum_retention: str = Field("24 hours", description="How long files that no version uses any more are kept.")
+    lease_seconds: int = Field(15, ge=3, description="Life of the writer's lease without a heartbeat.")
+
+
+class QualitySettings(_Section):
+    """What is kept of validations."""
+
+    results_retention: str = Field("30 days", description="How long validation results are kept.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its meaning; ``docs/settings.md`` is generated from here."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIDEMILL_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    s3: S3Settings = S3Settings()
+    postgres: PostgresSettings = PostgresSettings()
+    valkey: ValkeySettings = ValkeySettings()
+    lake: LakeSettings = LakeSettings()
+    quality: QualitySettings = QualitySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before the two files (which :meth:`load` passes in already merged)."""
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, workspace: Workspace) -> Settings:
+        """Read the settings of a workspace.
+
+        Raises:
+            SettingsError: A value is wrong; the message names the setting.
+        """
+        declared = {key: value for key, value in workspace.config.items() if key in cls.model_fields}
+        if unknown := set(workspace.config) - set(cls.model_fields) - {"workspace", "demo"}:
+            raise SettingsError(
+                f"{workspace.root / 'tidemill.toml'}: unknown section {sorted(unknown)}; known: "
+                f"{sorted([*cls.model_fields, 'workspace', 'demo'])}."
+            )
+        try:
+            return cls(**_merge(_embedded(workspace), declared))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(f"Setting {name}: {first['msg']}.") from error
+
+    def require(self, part: Part) -> str:
+        """Return the address of a server.
+
+        Raises:
+            SettingsError: It has none: neither set, nor started by ``tidemill up``.
+        """
+        value = getattr(getattr(self, part), _ADDRESS[part])
+        if value is None:
+            raise SettingsError(
+                f"No {part} server is known: run `tidemill up`, or set TIDEMILL_{part.upper()}__{_ADDRESS[part].upper()}."
+            )
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+    @property
+    def lake_uri(self) -> str:
+        """Root of all tables, as Spark writes it."""
+        return f"s3a://{self.s3.bucket}"
+
+    @property
+    def s3_storage_options(self) -> dict[str, str]:
+        """Options that make delta-rs read the lake."""
+        return {
+            "AWS_ENDPOINT_URL": self.require("s3"),
+            "AWS_ACCESS_KEY_ID": self.s3.access_key or "",
+            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key.get_secret_value() if self.s3.secret_key else "",
+            "AWS_REGION": self.s3.region,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+        }
+
+
+def external_parts(workspace: Workspace) -> set[Part]:
+    """Return the parts whose address comes from the environment or from ``tidemill.toml``: those are never started."""
+    environment = EnvSettingsSource(Settings, env_prefix="TIDEMILL_", env_nested_delimiter="__")()
+    return {
+        part
+        for part in PARTS
+        if _ADDRESS[part] in environment.get(part, {}) or _ADDRESS[part] in workspace.config.get(part, {})
+    }
+
+
+def embedded_path(workspace: Workspace) -> Path:
+    """Return the file where ``tidemill up`` keeps the addresses and credentials of the servers it started (mode 0600)."""
+    return workspace.state / "stack.json"
+
+
+def _embedded(workspace: Workspace) -> dict[str, Any]:
+    try:
+        content = json.loads(embedded_path(workspace).read_text())
+    except FileNotFoundError:
+        return {}
+    return {part: content["settings"][part] for part in PARTS if part in content.get("settings", {})}
+
+
+def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        merged[key] = _merge(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+    return merged

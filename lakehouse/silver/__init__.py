@@ -1,0 +1,1 @@
+"""The reference workspace's typed, gated and deduplicated tables."""

@@ -1,0 +1,1 @@
+"""The embedded servers, one file each, and their supervisor."""

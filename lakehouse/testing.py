@@ -1,0 +1,1 @@
+"""What tests need: ours, and those of a workspace's own tables."""
