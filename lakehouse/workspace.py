@@ -50,7 +50,7 @@ class Workspace:
             raise WorkspaceError(f"{root / MARKER} cannot be read: {error}") from error
 
     def _folder(self, key: str, default: str) -> Path:
-        return self.root / self.config.get("workspace", {}).get(key, default)
+        return self.root / str(self.config.get("workspace", {}).get(key, default))
 
     @property
     def name(self) -> str:

@@ -1,1 +1,1 @@
-"""The commands of , one file each."""
+"""The commands of ``tidemill``, one file each."""
