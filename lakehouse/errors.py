@@ -27,6 +27,10 @@ class SuiteError(TidemillError):
     """An expectation suite cannot be loaded, or an expectation in it cannot be a gate."""
 
 
+class SessionError(TidemillError):
+    """The Spark driver did not start."""
+
+
 class StackError(TidemillError):
     """An embedded server did not start, stop or answer."""
 
@@ -37,6 +41,10 @@ class SettingsError(TidemillError):
 
 class GateFailedError(TidemillError):
     """A record broke an expectation whose action is ``fail``; nothing of its batch was written."""
+
+
+class SourceError(TidemillError):
+    """A source cannot be reached, read or written."""
 
 
 class DataLossError(TidemillError):

@@ -1,17 +1,28 @@
-"""The one place that builds a SparkSession."""
+"""The one place that builds a SparkSession.
+
+What the driver's JVM says goes to two files in its scratch folder: ``driver.log`` (log4j) and ``driver.out`` (everything
+else that it, or a Python worker, prints). The terminal is Tidemill's own.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakehouse.jvm.jars import fetch
+from lakehouse.errors import SessionError
+from lakehouse.jvm.jars import LOG4J, TIDEMILL_JAR, fetch
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
+    from py4j.java_gateway import JavaGateway
     from pyspark.sql import SparkSession
+
+# Spark's own notion of a secret option (spark.redaction.regex).
+_SECRET = re.compile(r"(?i)secret|password|token|access[.]?key")
 
 
 def build_session(settings: Settings, app_name: str, *, scratch: Path, extra: dict[str, str] | None = None) -> SparkSession:
@@ -25,17 +36,43 @@ def build_session(settings: Settings, app_name: str, *, scratch: Path, extra: di
 
     Returns:
         A session whose time zone is UTC, with Delta as SQL extension and catalog.
+
+    Raises:
+        SessionError: The JVM did not start.
     """
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.appName(app_name).master(f"local[{cores(settings)}]")
     scratch.mkdir(parents=True, exist_ok=True)
-    for key, value in {**_options(settings, scratch), **(extra or {})}.items():
-        builder = builder.config(key, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    return session
+    options = {
+        "spark.app.name": app_name,
+        "spark.master": f"local[{cores(settings)}]",
+        **_options(settings, scratch),
+        **(extra or {}),
+    }
+    if SparkContext._active_spark_context is None:
+        gateway = SparkContext._gateway or _launch(options, scratch / "driver.out")
+        SparkContext(conf=SparkConf().setAll(list(options.items())), gateway=gateway)
+    return SparkSession.builder.config(map=dict(extra or {})).getOrCreate()
+
+
+def _launch(options: dict[str, str], output: Path) -> JavaGateway:
+    """Start the JVM without the secrets among the options: its command line is for every user of the machine to read."""
+    from pyspark import SparkConf
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.java_gateway import launch_gateway
+
+    if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+        raise SessionError("There is no Java: install Java 17 or newer, or set JAVA_HOME.")
+    public = SparkConf(loadDefaults=False).setAll([(k, v) for k, v in options.items() if not _SECRET.search(k)])
+    with output.open("w") as out:
+        try:
+            return launch_gateway(public, {"stdout": out, "stderr": out})  # type: ignore[no-untyped-call]  # PySpark has no types here
+        except PySparkRuntimeError as error:
+            last = output.read_text().strip().rpartition("\n")[2]
+            raise SessionError(f"Spark did not start ({last or 'without a word'}); see {output}.") from error
 
 
 def cores(settings: Settings) -> int:
@@ -46,7 +83,7 @@ def cores(settings: Settings) -> int:
 def _options(settings: Settings, scratch: Path) -> dict[str, str]:
     slots = str(cores(settings))
     options = {
-        "spark.jars": ",".join(str(jar) for jar in fetch("spark")),
+        "spark.jars": ",".join(str(jar) for jar in [TIDEMILL_JAR, *fetch("spark")]),
         "spark.driver.memory": settings.lake.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -57,7 +94,16 @@ def _options(settings: Settings, scratch: Path) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.driver.extraJavaOptions": f"-Dderby.system.home={scratch} -Duser.timezone=UTC",
+        "spark.driver.extraJavaOptions": " ".join(
+            [
+                f"'-Dderby.system.home={scratch}'",
+                f"'-Dtidemill.scratch={scratch}'",
+                f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
+                "-Duser.timezone=UTC",
+            ]
+        ),
+        # A second driver's commit of the same version fails instead of replacing the first one's.
+        "spark.delta.logStore.s3a.impl": "io.tidemill.ConditionalPutLogStore",
         # Small machines: Spark's 200 and Delta's 50 tasks cost more than the data (docs/performance.md).
         "spark.sql.shuffle.partitions": slots,
         "spark.databricks.delta.snapshotPartitions": "1",

@@ -24,6 +24,8 @@ from lakehouse.errors import JarError
 
 JarSet = Literal["spark", "kafka"]
 LOCK = Path(__file__).with_name("jars.lock.toml")
+TIDEMILL_JAR = Path(__file__).with_name("tidemill-jvm.jar")  # our own: see build.py
+LOG4J = Path(__file__).with_name("log4j2.properties")
 
 
 @dataclass(frozen=True)
