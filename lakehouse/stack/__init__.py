@@ -1,1 +1,1 @@
-"""The embedded servers, one file each, and their supervisor."""
+"""The embedded servers: Kafka, an S3 object store, PostgreSQL and Valkey, as detached processes on the loopback address."""

