@@ -1,0 +1,55 @@
+"""What the replayers share: moments of publication, and columns as JSON values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def publication_ms(event_time: pd.Series[Any], identity: pd.Series[Any], shortest: int, longest: int) -> pd.Series[Any]:
+    """Return when each event is published: a little after it happened, the same in each replay.
+
+    Args:
+        event_time: When it happened, naive UTC.
+        identity: What tells the events apart; the wait is taken from its hash, which is stable across machines.
+        shortest: Shortest wait in milliseconds.
+        longest: First wait in milliseconds that is too long.
+
+    Returns:
+        Milliseconds since 1970, UTC.
+    """
+    hashes = pd.util.hash_array(identity.to_numpy(), categorize=False)
+    wait = (hashes % np.uint64(longest - shortest)).astype("int64") + shortest
+    return event_time.astype("datetime64[ms]").astype("int64") + wait
+
+
+def published_between(table: pd.DataFrame, start: datetime | None, end: datetime | None) -> pd.DataFrame:
+    """Return the rows whose ``published_ms`` lies in ``[start, end)``; a moment without a zone is UTC."""
+    if start is not None:
+        table = table[table["published_ms"] >= _milliseconds(start)]
+    if end is not None:
+        table = table[table["published_ms"] < _milliseconds(end)]
+    return table
+
+
+def instants(column: pd.Series[Any]) -> list[str]:
+    """Return naive UTC moments as ISO 8601 with ``Z``, to the second."""
+    result: list[str] = np.datetime_as_string(column.to_numpy(), unit="s", timezone="UTC").tolist()
+    return result
+
+
+def integers(column: pd.Series[Any]) -> list[int | None]:
+    """Return whole numbers that pandas holds as floats, because some are missing."""
+    return [None if gone else int(value) for value, gone in zip(column.tolist(), column.isna(), strict=True)]
+
+
+def optional(column: pd.Series[Any]) -> list[Any]:
+    """Return the values, ``None`` for those that are missing."""
+    return [None if gone else value for value, gone in zip(column.tolist(), column.isna(), strict=True)]
+
+
+def _milliseconds(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
