@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lakehouse.errors import StackError
 from lakehouse.settings import Part
-from lakehouse.stack.ports import LOOPBACK, answers
+from lakehouse.stack.ports import LOOPBACK, answers, is_free
 from lakehouse.stack.server import Server, Site
 from lakehouse.stack.state import write_private
 
@@ -34,6 +34,8 @@ class S3(Server):
     port_names = ("s3", "s3_grpc", "filer", "filer_grpc", "master", "master_grpc", "volume", "volume_grpc")
     secret_names = ("access_key", "secret_key")
     process_names = ("weed",)
+    # Asked to stop, the filer waits 15 seconds for subscriptions that its own gateway holds, and has nothing to save then.
+    stop_seconds = 4
 
     def __init__(self, site: Site, bucket: str = "lake") -> None:
         super().__init__(site)
@@ -69,6 +71,9 @@ class S3(Server):
             "-filer.localSocket=filer.sock",
             "-s3.localSocket=s3.sock",
             "-master.telemetry=false",
+            # One master elects itself: the default would let it wait ten seconds for others.
+            "-master.electionTimeout=300ms",
+            "-master.heartbeatInterval=100ms",
             f"-master.volumeSizeLimitMB={_VOLUME_MB}",
             "-volume.max=0",
             "-volume.preStopSeconds=0",
@@ -77,6 +82,14 @@ class S3(Server):
     def env(self) -> dict[str, str]:
         """Keep the configuration in the user's home folder, if there is one, out of this."""
         return {"HOME": str(self.site.folder)}
+
+    def clear(self) -> None:
+        """Also remove the sockets that a killed server leaves, which it makes in a place that cannot be set."""
+        super().clear()
+        for role in _ROLES:
+            port = self.site.ports.get(f"{role}_grpc")
+            if port and is_free(port):  # else the port, and the socket, belong to somebody else by now
+                Path(f"/tmp/seaweedfs-{role}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108
 
     def probe(self) -> None:
         """Write, read and delete an object of the bucket."""

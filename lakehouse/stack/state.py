@@ -123,7 +123,8 @@ def exclusive(workspace: Workspace, on_wait: Callable[[], None]) -> Iterator[Non
         StackError: The folder cannot be written.
     """
     try:
-        workspace.state.mkdir(mode=0o700, exist_ok=True)
+        workspace.state.mkdir(exist_ok=True)
+        workspace.state.chmod(0o700)
         file = (workspace.state / "stack.lock").open("w")
     except OSError as error:
         raise StackError(f"{workspace.state} cannot be written ({error}); make the workspace writable.") from error
