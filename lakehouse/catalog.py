@@ -6,7 +6,13 @@ transforms. Nothing is registered behind the reader's back: :meth:`Catalog.load`
 
     @silver("weather", keys=["origin", "observed_at"], parse=Json("origin STRING, …"), event_time="observed_at", …)
     def weather(records: Annotated[DataFrame, Bronze("weather")]) -> DataFrame:
-        return records.select(…)
+        return records.select("origin", "observed_at", …)
+
+    @gold("delays_by_carrier_hour", keys=["carrier", "hour"])
+    def delays_by_carrier_hour(
+        flights: Annotated[DataFrame, Silver("flights", hour=Trunc("scheduled_departure", "hour"))],
+    ) -> DataFrame:
+        return flights.groupBy("carrier", F.date_trunc("hour", "scheduled_departure").alias("hour")).agg(…)
 """
 
 from __future__ import annotations
@@ -189,7 +195,14 @@ def silver(
     cluster_by: Sequence[str] = (),
     pii: Sequence[str] = (),
 ) -> Callable[[Transform], TableSpec]:
-    """Declare a silver table: typed, gated and deduplicated records of a feed, or rows derived from other silver tables."""
+    """Declare a silver table: typed, gated and deduplicated records of a feed, or rows derived from other silver tables.
+
+    The function of a table that reads bronze gets the fields named in ``parse`` as columns, and must be row-wise: a
+    ``select`` or ``withColumn`` that keeps, drops and adds no rows. It ends in a ``select`` of its own columns only; the lane
+    carries the record's topic id, partition, offset and timestamp alongside by itself. A function that reads silver is a
+    plain batch computation over all rows of the keys it is asked for: grouping and joining are welcome, and its result
+    must not depend on the order of rows.
+    """
 
     def declare(function: Transform) -> TableSpec:
         spec = _spec("silver", name, function, keys, cluster_by, suite, pii, parse, event_time, watermark, future)
@@ -213,9 +226,7 @@ def reference(name: str, *, keys: Sequence[str], suite: str | None = None) -> Ca
     """Declare reference data: the function takes nothing and returns a pandas DataFrame, read again at each start."""
 
     def declare(function: Callable[[], Any]) -> TableSpec:
-        return TableSpec(
-            "reference", name, keys=tuple(keys), function=function, suite=suite, description=_first_line(function)
-        )
+        return TableSpec("reference", name, keys=tuple(keys), function=function, suite=suite, description=_first_line(function))
 
     return declare
 
@@ -238,9 +249,7 @@ def _spec(
     for parameter in inspect.signature(function).parameters:
         declared = [x for x in getattr(hints.get(parameter), "__metadata__", ()) if isinstance(x, Input)]
         if len(declared) != 1:
-            raise DeclarationError(
-                f'{layer}.{name}: annotate `{parameter}` as Annotated[DataFrame, Silver("…")] or the like.'
-            )
+            raise DeclarationError(f'{layer}.{name}: annotate `{parameter}` as Annotated[DataFrame, Silver("…")] or the like.')
         inputs[parameter] = declared[0]
     if not keys:
         raise DeclarationError(f"{layer}.{name} needs keys: the columns that identify a row.")
@@ -290,23 +299,19 @@ class Catalog:
                 readers.setdefault(spec.feed, []).append(spec.full_name)
         for feed in self.layer("bronze"):
             if len(found := readers.get(feed.name, [])) != 1:
-                raise DeclarationError(
-                    f"{feed.full_name} must be read by just one silver table, but {found or 'none'} read it."
-                )
+                raise DeclarationError(f"{feed.full_name} must be read by just one silver table, but {found or 'none'} read it.")
 
     @classmethod
     def load(cls, workspace: Workspace) -> Catalog:
         """Import every table file of a workspace and collect the specs in it."""
         specs: list[TableSpec] = []
-        for layer in LAYERS:
-            for file in sorted((workspace.tables / layer).glob("[!_]*.py")):
-                found = [x for x in vars(load_module(file, layer)).values() if isinstance(x, TableSpec)]
-                if [x.full_name for x in found] != [f"{layer}.{file.stem}"]:
-                    names = [x.full_name for x in found] or "nothing"
-                    raise DeclarationError(
-                        f"{file} must declare just {layer}.{file.stem}, like its name; it declares {names}."
-                    )
-                specs += found
+        for full_name, file in table_files(workspace).items():
+            layer = full_name.partition(".")[0]
+            found = [x for x in vars(load_module(file, layer)).values() if isinstance(x, TableSpec)]
+            if [x.full_name for x in found] != [full_name]:
+                names = [x.full_name for x in found] or "nothing"
+                raise DeclarationError(f"{file} must declare just {full_name}, like its name; it declares {names}.")
+            specs += found
         return cls(specs)
 
     def __getitem__(self, full_name: str) -> TableSpec:
@@ -356,6 +361,11 @@ class Catalog:
         for name in sorted(self._specs, key=lambda n: (LAYERS.index(self._specs[n].layer), n)):
             visit(name)
         return sorted(done, key=list(done).index)
+
+
+def table_files(workspace: Workspace) -> dict[str, Path]:
+    """Return ``layer.name`` → file of the tables of a workspace, without importing any of them."""
+    return {f"{layer}.{file.stem}": file for layer in LAYERS for file in sorted((workspace.tables / layer).glob("[!_]*.py"))}
 
 
 def load_module(file: Path, group: str) -> Any:

@@ -1,1 +1,142 @@
-"""What tests need: ours, and those of a workspace's own tables."""
+"""What tests need: ours, and those of a workspace's own tables.
+
+def test_delay(spark):
+    events = frame(spark, "flight_id STRING, delay INT", [("a", 5)])
+    assert_same_rows(delays.function(events), frame(spark, "flight_id STRING, late BOOLEAN", [("a", False)]))
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+if TYPE_CHECKING:
+    from pyspark.sql.streaming import DataStreamWriter
+
+SHOWN = 5
+"""How many differing rows a failed comparison prints on each side."""
+
+
+def frame(spark: SparkSession, ddl: str, rows: Iterable[Sequence[Any] | Mapping[str, Any]] = ()) -> DataFrame:
+    """Build a small DataFrame.
+
+    Args:
+        spark: The session.
+        ddl: The columns, as in SQL: ``"flight_id STRING, at TIMESTAMP"``.
+        rows: Tuples in the columns' order, or mappings that may leave columns out (null). Moments may be ISO 8601 text with
+            a zone, or datetimes; a datetime without a zone is UTC.
+    """
+    schema = StructType.fromDDL(ddl)
+    data = [tuple(row.get(name) for name in schema.names) if isinstance(row, Mapping) else tuple(row) for row in rows]
+    moments = {i for i, x in enumerate(schema.fields) if x.dataType.typeName() == "timestamp"}
+    return spark.createDataFrame([tuple(_moment(x) if i in moments else x for i, x in enumerate(row)) for row in data], schema)
+
+
+def rows_of(table: DataFrame | pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a Spark or pandas table as plain values; missing is ``None``, a moment has its zone (UTC)."""
+    arrow = table.toArrow() if isinstance(table, DataFrame) else pa.Table.from_pandas(table, preserve_index=False)
+    return [{name: _plain(value) for name, value in row.items()} for row in arrow.to_pylist()]
+
+
+def assert_same_rows(actual: DataFrame | pd.DataFrame, expected: DataFrame | pd.DataFrame) -> None:
+    """Fail unless both tables have the same columns and, counted, the same rows, in any order; numbers must be equal exactly.
+
+    Raises:
+        AssertionError: They differ; the message shows some rows that just one of them has.
+    """
+    names = list(expected.columns)
+    assert set(actual.columns) == set(names), f"columns differ: {sorted(actual.columns)} and {sorted(names)}"
+    left, right = (Counter(tuple(map(_hashable, row.values())) for row in rows_of(x[names])) for x in (actual, expected))
+    extra, absent = left - right, right - left
+    assert not extra and not absent, (
+        f"{extra.total()} rows are not expected, {absent.total()} are missing, of {right.total()} ({', '.join(names)})\n"
+        + "\n".join(
+            [f"  not expected: {x}" for x in list(extra)[:SHOWN]] + [f"  missing:      {x}" for x in list(absent)[:SHOWN]]
+        )
+    )
+
+
+@dataclass
+class MemorySource:
+    """A stream whose records a test adds one batch at a time.
+
+    Attributes:
+        spark: The session.
+        ddl: The columns, as in SQL.
+    """
+
+    spark: SparkSession
+    ddl: str
+    _folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
+    _batches: int = 0
+
+    def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add one batch: values as JSON would hold them."""
+        self._batches += 1
+        file = Path(self._folder.name) / f"{self._batches:09}.json"
+        file.with_suffix(".tmp").write_text("".join(json.dumps(row, default=str) + "\n" for row in rows))
+        file.with_suffix(".tmp").rename(file)
+
+    def stream(self) -> DataFrame:
+        """Return the records as a streaming DataFrame, one micro-batch for each :meth:`add`."""
+        reader = self.spark.readStream.schema(self.ddl).option("maxFilesPerTrigger", 1).option("pathGlobFilter", "*.json")
+        return reader.json(self._folder.name)
+
+    def close(self) -> None:
+        """Delete the records."""
+        self._folder.cleanup()
+
+
+@dataclass
+class ListSink:
+    """A sink that keeps what comes, batch by batch.
+
+    Attributes:
+        batches: The rows of each micro-batch, in order.
+    """
+
+    batches: list[list[dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows so far."""
+        return [row for batch in self.batches for row in batch]
+
+    def run(self, stream: DataFrame) -> None:
+        """Run a stream over all that its source has, and stop."""
+        with tempfile.TemporaryDirectory() as checkpoint:
+            query = self._writer(stream).option("checkpointLocation", checkpoint).trigger(availableNow=True).start()
+            query.awaitTermination()
+
+    def _writer(self, stream: DataFrame) -> DataStreamWriter:
+        return stream.writeStream.foreachBatch(lambda batch, _: self.batches.append(rows_of(batch)))
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    # Spark takes a datetime without a zone for the machine's local time.
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return _moment(value).astimezone(UTC)
+    return value
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, float) and value != value:
+        return "NaN"  # equal to itself here, unlike in arithmetic
+    return repr(value) if isinstance(value, list | dict | set) else value

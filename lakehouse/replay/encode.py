@@ -29,9 +29,9 @@ def publication_ms(event_time: pd.Series[Any], identity: pd.Series[Any], shortes
 def published_between(table: pd.DataFrame, start: datetime | None, end: datetime | None) -> pd.DataFrame:
     """Return the rows whose ``published_ms`` lies in ``[start, end)``; a moment without a zone is UTC."""
     if start is not None:
-        table = table[table["published_ms"] >= _milliseconds(start)]
+        table = table[table["published_ms"] >= milliseconds(start)]
     if end is not None:
-        table = table[table["published_ms"] < _milliseconds(end)]
+        table = table[table["published_ms"] < milliseconds(end)]
     return table
 
 
@@ -51,5 +51,6 @@ def optional(column: pd.Series[Any]) -> list[Any]:
     return [None if gone else value for value, gone in zip(column.tolist(), column.isna(), strict=True)]
 
 
-def _milliseconds(moment: datetime) -> float:
+def milliseconds(moment: datetime) -> float:
+    """Return milliseconds since 1970; a moment without a zone is UTC."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000

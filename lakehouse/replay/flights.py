@@ -24,7 +24,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from lakehouse.replay.encode import instants, integers, optional, publication_ms, published_between
+from lakehouse.replay.encode import instants, integers, milliseconds, optional, publication_ms, published_between
 from lakehouse.replay.nycflights13 import read, time_zones
 from lakehouse.sources.replay import Event
 
@@ -52,8 +52,12 @@ def events(start: datetime | None = None, end: datetime | None = None) -> Iterat
     raw = read("flights")
     early = _publications(_flights(raw.head(0)))
     for month in range(1, 13):
+        # A flight publishes its last event within days of its month, on New York's calendar, and its first in it, in UTC.
+        if start is not None and milliseconds(start) > milliseconds(datetime(2013 + month // 12, month % 12 + 1, 8)):
+            continue
+        if end is not None and milliseconds(end) <= milliseconds(datetime(2013, month, 1)):
+            break
         table = pd.concat([early, _publications(_flights(raw[raw["month"] == month]))]).sort_values(["published_ms", "flight_id"])
-        # A flight of the next month, on New York's calendar, publishes nothing before that month begins in UTC.
         ready = published_between(table, None, datetime(2013, month + 1, 1)) if month < 12 else table
         early = table.iloc[len(ready) :]
         ready = published_between(ready, start, end)
