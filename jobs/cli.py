@@ -15,11 +15,12 @@ import typer
 
 from jobs.commands.doctor import doctor
 from jobs.commands.down import down
+from jobs.commands.query import query
 from jobs.commands.up import up
 from jobs.console import errors
 from lakehouse.errors import TidemillError
 
-COMMANDS = (up, down, doctor)
+COMMANDS = (up, down, query, doctor)
 
 app = typer.Typer(
     name="tidemill",

@@ -65,3 +65,7 @@ class AccountError(TidemillError):
 
 class QueryRefusedError(TidemillError):
     """The SQL text is not one read-only SELECT over known tables."""
+
+
+class QueryFailedError(TidemillError):
+    """A query was allowed, but could not be answered."""

@@ -1,0 +1,123 @@
+"""Conditions that the reader of a Delta table can use to skip files: a column compared with constants.
+
+They only save reading: DuckDB applies the whole WHERE again. So whatever is not surely the same for both engines is left
+out: columns of other types than those below, and constants that are not written in the one plain form of that type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_OPERATORS = {
+    "COMPARE_EQUAL": "=",
+    "COMPARE_LESSTHAN": "<",
+    "COMPARE_LESSTHANOREQUALTO": "<=",
+    "COMPARE_GREATERTHAN": ">",
+    "COMPARE_GREATERTHANOREQUALTO": ">=",
+}
+_MIRRORED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_INTEGERS = {"byte", "short", "integer", "long"}
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2}:\d{2})?")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """``column operator constant``.
+
+    Attributes:
+        column: Its name, as written.
+        operator: ``=``, ``<``, ``<=``, ``>`` or ``>=``; several constants: ``=`` any of them.
+        constants: ``(kind, text)`` each, where the kind is ``INTEGER``, ``STRING``, ``DATE`` or ``TIMESTAMP``.
+    """
+
+    column: str
+    operator: str
+    constants: tuple[tuple[str, str], ...]
+
+
+def conditions(where: dict[str, Any] | None, aliases: Collection[str]) -> tuple[Condition, ...]:
+    """Return the conditions among the ANDed parts of a WHERE clause.
+
+    Args:
+        where: The clause in DuckDB's tree; ``None``: there is none.
+        aliases: Lower-case names of the one table that the clause is about.
+    """
+    if where is None:
+        return ()
+    if where["type"] == "CONJUNCTION_AND":
+        return tuple(found for child in where["children"] for found in conditions(child, aliases))
+    match where["type"]:
+        case kind if kind in _OPERATORS:
+            operator = _OPERATORS[kind]
+            if where["right"]["class"] == "COLUMN_REF":
+                return _condition(where["right"], _MIRRORED[operator], [where["left"]], aliases)
+            return _condition(where["left"], operator, [where["right"]], aliases)
+        case "COMPARE_BETWEEN":
+            return (
+                *_condition(where["input"], ">=", [where["lower"]], aliases),
+                *_condition(where["input"], "<=", [where["upper"]], aliases),
+            )
+        case "COMPARE_IN":
+            return _condition(where["children"][0], "=", where["children"][1:], aliases)
+    return ()
+
+
+def predicate(found: Collection[Condition], types: Mapping[str, str]) -> str | None:
+    """Write conditions as a predicate of delta-rs.
+
+    Args:
+        found: The conditions, all of which must hold.
+        types: Column name → Delta type name of the primitive columns.
+
+    Returns:
+        SQL as DataFusion reads it, ``None`` when no condition can be used.
+    """
+    parts = []
+    names = {name.lower(): name for name in types}
+    for condition in found:
+        name = names.get(condition.column.lower())
+        values = [_literal(kind, text, types[name]) for kind, text in condition.constants] if name else [None]
+        if name is None or None in values:
+            continue
+        column = '"' + name.replace('"', '""') + '"'
+        compared = [f"{column} {condition.operator} {value}" for value in values]
+        parts.append(compared[0] if len(compared) == 1 else f"({' OR '.join(compared)})")
+    return " AND ".join(parts) or None
+
+
+def _condition(
+    column: dict[str, Any], operator: str, constants: list[dict[str, Any]], aliases: Collection[str]
+) -> tuple[Condition, ...]:
+    values = [_constant(node) for node in constants]
+    if column["class"] != "COLUMN_REF" or not values or None in values:
+        return ()
+    path = [str(part) for part in column["column_names"]]
+    if len(path) == 2 and path[0].lower() in aliases:
+        path = path[1:]
+    return (Condition(path[0], operator, tuple(x for x in values if x)),) if len(path) == 1 else ()
+
+
+def _constant(node: dict[str, Any]) -> tuple[str, str] | None:
+    if node["class"] == "CAST" and not node.get("try_cast"):
+        kind = str(node["type_expr"].get("type_name", "")).upper()
+        inner = _constant(node["child"])
+        return (kind, inner[1]) if inner and inner[0] == "STRING" and kind in {"DATE", "TIMESTAMP"} else None
+    literal = node.get("literal") if node["class"] == "CONSTANT" else None
+    return (literal["kind"], literal["text"]) if literal and literal.get("kind") in {"INTEGER", "STRING"} else None
+
+
+def _literal(kind: str, text: str, delta_type: str) -> str | None:
+    if delta_type in _INTEGERS and kind == "INTEGER" and re.fullmatch(r"-?\d{1,18}", text):
+        return text
+    if delta_type == "string" and kind == "STRING":
+        return "'" + text.replace("'", "''") + "'"
+    if delta_type == "date" and kind in {"STRING", "DATE"} and _DATE.fullmatch(text):
+        return f"DATE '{text}'"
+    if delta_type == "timestamp" and kind in {"STRING", "TIMESTAMP", "DATE"} and _TIMESTAMP.fullmatch(text):
+        stamp = (text if " " in text else f"{text} 00:00:00").replace(" ", "T")
+        return f"arrow_cast('{stamp}Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    return None

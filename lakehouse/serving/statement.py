@@ -1,0 +1,200 @@
+"""What a text asks for, and whether it may: one SELECT over known tables.
+
+DuckDB's own parser reads the text, so what is checked is what runs. The tree is checked by what is allowed: a kind of node
+that is not listed here is refused, also when a later DuckDB brings it (its 2.0 brought ``WITH x AS (DELETE …)``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from lakehouse.errors import QueryFailedError, QueryRefusedError
+from lakehouse.serving.pushdown import Condition, conditions
+
+Node = dict[str, Any]
+
+MAX_CHARACTERS = 100_000
+
+_QUERIES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
+_SOURCES = {"BASE_TABLE", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "TABLE_FUNCTION", "PIVOT", "SHOW_REF"}
+_MODIFIERS = {"ORDER_MODIFIER", "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER", "DISTINCT_MODIFIER"}
+_ORDERS = {"ORDER_DEFAULT", "ASCENDING", "DESCENDING"}
+_ALLOWED = _QUERIES | _SOURCES | _MODIFIERS | _ORDERS
+# Of DuckDB's 130 table functions, those that make rows out of their arguments alone.
+_TABLE_FUNCTIONS = {"unnest", "range", "generate_series", "json_each", "json_tree"}
+# Functions that reach past the rows: the process, its settings and log, other SQL texts, sequences.
+_DENIED_FUNCTIONS = {
+    "current_setting",
+    "currval",
+    "getenv",
+    "getvariable",
+    "json_deserialize_sql",
+    "json_execute_serialized_sql",
+    "json_serialize_plan",
+    "json_serialize_sql",
+    "nextval",
+    "query",
+    "query_table",
+    "sleep_ms",
+    "write_log",
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One SELECT that may run.
+
+    Attributes:
+        sql: The text.
+        tables: ``layer.name`` of every table it reads.
+        bare: Names written without their layer → ``layer.name``.
+        columns: Lower-case names that may be columns of these tables; ``None``: it may use any.
+        filters: ``layer.name`` → conditions that every row it uses of that table fulfils.
+    """
+
+    sql: str
+    tables: tuple[str, ...]
+    bare: Mapping[str, str]
+    columns: frozenset[str] | None
+    filters: Mapping[str, tuple[Condition, ...]]
+
+
+def check(sql: str, known: Collection[str], connection: duckdb.DuckDBPyConnection) -> Statement:
+    """Parse a text and refuse what is not one SELECT over known tables.
+
+    Args:
+        sql: The text, as the user wrote it.
+        known: ``layer.name`` of the tables that may be read.
+        connection: Any DuckDB connection; nothing of the text runs on it.
+
+    Raises:
+        QueryRefusedError: It is something else, or reads something else.
+        QueryFailedError: It is not SQL; the message shows where.
+    """
+    root = _parse(sql, connection)
+    nodes = list(_nodes(root))
+    for node in nodes:
+        _check_node(node)
+    ctes = {str(entry["key"]).lower() for node in nodes for entry in node.get("cte_map", {}).get("map", [])}
+    sources = [node for node in nodes if "class" not in node and node.get("type") == "BASE_TABLE"]
+    resolved = {id(node): full for node in sources if (full := _resolve(node, ctes, known)) is not None}
+    counts = list(resolved.values())
+    filters: dict[str, tuple[Condition, ...]] = {}
+    for node in nodes:
+        source = node.get("from_table") if node.get("type") == "SELECT_NODE" else None
+        # A table that is read twice is scanned with the same filter both times, so it gets none.
+        if source and (full := resolved.get(id(source))) and counts.count(full) == 1 and not source["column_name_alias"]:
+            filters[full] = conditions(node["where_clause"], {_alias(source)})
+    return Statement(
+        sql=sql,
+        tables=tuple(dict.fromkeys(counts)),
+        bare={_path(node)[0]: resolved[id(node)] for node in sources if id(node) in resolved and len(_path(node)) == 1},
+        columns=_columns(nodes, {_alias(node) for node in sources}),
+        filters=filters,
+    )
+
+
+def _parse(sql: str, connection: duckdb.DuckDBPyConnection) -> Node:
+    if len(sql) > MAX_CHARACTERS:
+        raise QueryRefusedError(f"The query has {len(sql):,} characters; at most {MAX_CHARACTERS:,} are read.")
+    if "\0" in sql:
+        raise QueryRefusedError("The query holds a NUL character; remove it.")
+    try:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            kind = statements[0].type.name if len(statements) == 1 else f"{len(statements)} statements"
+            raise QueryRefusedError(f"Only one SELECT can be asked at a time, and this is {kind}; nothing ran.")
+        (text,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0]
+        tree: Node = json.loads(text)
+    except duckdb.Error as error:
+        raise QueryFailedError(f"The query cannot be read: {sql_message(error)}") from error
+    except RecursionError as error:
+        raise QueryRefusedError("The query is nested too deeply; split it with WITH.") from error
+    if tree["error"]:
+        raise QueryRefusedError(f"Only one SELECT can be asked: {tree['error_message']}")
+    if tree["statements"][0].get("named_param_map"):
+        raise QueryRefusedError("The query has parameters ($1, ?); write the values instead.")
+    return tree
+
+
+def sql_message(error: BaseException) -> str:
+    """Return DuckDB's message without its class, the place in the text below it."""
+    text = re.sub(r"^(\w+ )+Error: ", "", str(error).strip())
+    return "\n".join(line for line in text.splitlines() if line.strip())
+
+
+def _nodes(root: Node) -> Iterator[Node]:
+    stack: list[Any] = [root]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            yield value
+            stack.extend(reversed(value.values()))
+        elif isinstance(value, list):
+            stack.extend(reversed(value))
+
+
+def _check_node(node: Node) -> None:
+    kind = node.get("type")
+    name = str(node.get("function_name") or "").lower()
+    if name in _DENIED_FUNCTIONS or name.startswith("__"):
+        raise QueryRefusedError(f"The function {name} reaches past the tables, so it is not allowed.")
+    if "class" in node or not isinstance(kind, str):
+        return
+    if kind not in _ALLOWED:
+        raise QueryRefusedError(f"Only SELECT is allowed, and a part of this is {kind.removesuffix('_NODE')}.")
+    if kind == "TABLE_FUNCTION" and (function := str(node["function"].get("function_name", "")).lower()) not in _TABLE_FUNCTIONS:
+        raise QueryRefusedError(
+            f"The table function {function or '?'} is not allowed; these are: {', '.join(sorted(_TABLE_FUNCTIONS))}."
+        )
+    if kind == "SHOW_REF" and not node.get("query"):
+        raise QueryRefusedError("SHOW is not allowed; DESCRIBE layer.table shows a table's columns.")
+    if node.get("at_clause"):
+        raise QueryRefusedError("AT (VERSION …) is not allowed here; `--version layer.table=N` reads an older version.")
+
+
+def _resolve(node: Node, ctes: Collection[str], known: Collection[str]) -> str | None:
+    path = [part.lower() for part in _path(node)]
+    if len(path) == 1 and path[0] in ctes:
+        return None
+    found = [
+        full for full in known if full.lower() == ".".join(path) or (len(path) == 1 and full.lower().endswith(f".{path[0]}"))
+    ]
+    if len(path) > 2 or not found:
+        written = ".".join(_path(node))
+        raise QueryRefusedError(f"There is no table {written}; there are: {', '.join(sorted(known)) or 'none'}.")
+    if len(found) > 1:
+        raise QueryRefusedError(f"{path[0]} could be {' or '.join(sorted(found))}; write which.")
+    return found[0]
+
+
+def _path(node: Node) -> list[str]:
+    return [str(part) for part in node["qualified_name"]["path"]]
+
+
+def _alias(node: Node) -> str:
+    return str(node["alias"] or node["table_name"]).lower()
+
+
+def _columns(nodes: Collection[Node], aliases: Collection[str]) -> frozenset[str] | None:
+    """Return every name that may be a column: too many do no harm, one too few would."""
+    names: set[str] = set()
+    for node in nodes:
+        kind = node.get("type")
+        if kind in {"STAR", "POSITIONAL_REFERENCE", "PIVOT", "SHOW_REF"} or node.get("ref_type") == "NATURAL":
+            return None
+        if kind == "BASE_TABLE" and node["column_name_alias"]:
+            return None
+        if kind == "COLUMN_REF":
+            parts = [str(part).lower() for part in node["column_names"]]
+            if parts[-1] in aliases:  # a whole row as one value
+                return None
+            names.update(parts)
+        names.update(str(name).lower() for name in node.get("using_columns") or ())
+    return frozenset(names)
