@@ -47,8 +47,18 @@ class Postgres(Server):
 
     def probe(self) -> None:
         """Log in and run a statement."""
-        with self._connect() as connection:
-            connection.execute("SELECT 1")
+        import psycopg
+
+        try:
+            with self._connect() as connection:
+                connection.execute("SELECT 1")
+        except psycopg.OperationalError as error:
+            if "password authentication failed" not in str(error):
+                raise
+            raise StackError(
+                "PostgreSQL does not accept the password in .tidemill/stack.json, for that file was changed or lost: put it "
+                "back, or start afresh with `tidemill down --wipe`."
+            ) from error
 
     def settle(self) -> None:
         """Make Tidemill's role and database, and set the role's password."""

@@ -63,7 +63,11 @@ class Server(ABC):
 
     @abstractmethod
     def probe(self) -> None:
-        """Raise any exception unless the server does real work for its credentials."""
+        """Raise any exception unless the server does real work for its credentials.
+
+        Raises:
+            StackError: It never will; waiting and starting again would not help.
+        """
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
@@ -110,6 +114,8 @@ class Server(ABC):
             alive = identity.live() is not None
             try:
                 self.probe()
+            except StackError:
+                raise
             except Exception as error:  # whatever a client library raises, the server is not ready
                 if not alive:
                     raise NotReadyError(f"{self.part} ended while it started.{self._quote()}") from error

@@ -163,11 +163,11 @@ def _bring_up(workspace: Workspace, state: StackState, part: Part, settings: Set
         try:
             server.wait_ready(identity)
             _adopt(state, server)
-        except NotReadyError:
+        except StackError as error:
             server.stop(identity)
             with state.change():
                 state.pids.pop(part, None)
-            if attempt == _ATTEMPTS:
+            if attempt == _ATTEMPTS or not isinstance(error, NotReadyError):
                 raise
             report(part, "did not start; trying again")
         else:
