@@ -112,6 +112,9 @@ class Kafka(Server):
             "share.coordinator.state.topic.min.isr": 1,
             "share.coordinator.state.topic.num.partitions": 4,
             "group.initial.rebalance.delay.ms": 0,
+            # After a kill, the node waits until the session of its former self is over: 9 seconds by default.
+            "broker.session.timeout.ms": 4000,
+            "broker.heartbeat.interval.ms": 1000,
             # Record times follow the feed clock: no record expires by time, none is refused for its time, and a year of
             # records in a minute does not make a segment for each of its weeks.
             "log.retention.ms": -1,

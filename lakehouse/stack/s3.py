@@ -35,7 +35,7 @@ class S3(Server):
     secret_names = ("access_key", "secret_key")
     process_names = ("weed",)
     # Asked to stop, the filer waits 15 seconds for subscriptions that its own gateway holds, and has nothing to save then.
-    stop_seconds = 4
+    stop_seconds = 2
 
     def __init__(self, site: Site, bucket: str = "lake") -> None:
         super().__init__(site)

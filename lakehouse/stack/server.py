@@ -18,8 +18,8 @@ _LOG_LIMIT = 16 * 1024 * 1024
 _TAIL_LINES = 12
 
 
-class NotReadyError(StackError):
-    """The server ended, or did not answer in time; starting it again on other ports may help."""
+class EndedError(StackError):
+    """The server ended while it started; starting it again, on other ports where those are taken, may help."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Server(ABC):
         """Wait until the server works.
 
         Raises:
-            NotReadyError: It ended, or did not answer in time; the message quotes its log.
+            EndedError: It ended; the message quotes its log.
+            StackError: It did not answer in time, or never will.
         """
         deadline = time.monotonic() + self.start_seconds
         while True:
@@ -118,16 +119,16 @@ class Server(ABC):
                 raise
             except Exception as error:  # whatever a client library raises, the server is not ready
                 if not alive:
-                    raise NotReadyError(f"{self.part} ended while it started.{self._quote()}") from error
+                    raise EndedError(f"{self.part} ended while it started.{self._quote()}") from error
                 if time.monotonic() > deadline:
-                    raise NotReadyError(
+                    raise StackError(
                         f"{self.part} did not answer within {self.start_seconds:.0f} seconds ({error}).{self._quote()}"
                     ) from error
                 time.sleep(0.1)
             else:
                 if alive:
                     return
-                raise NotReadyError(f"{self.part} ended, and another program answers on its port.{self._quote()}")
+                raise EndedError(f"{self.part} ended, and another program answers on its port.{self._quote()}")
 
     def stop(self, identity: Identity | None) -> None:
         """Stop the server gracefully, and kill it when that takes too long."""

@@ -16,7 +16,7 @@ from lakehouse.stack.kafka import Kafka
 from lakehouse.stack.ports import LOOPBACK, answers
 from lakehouse.stack.postgres import Postgres
 from lakehouse.stack.s3 import S3
-from lakehouse.stack.server import NotReadyError, Server, Site
+from lakehouse.stack.server import EndedError, Server, Site
 from lakehouse.stack.state import StackState, exclusive
 from lakehouse.stack.valkey import Valkey
 from lakehouse.workspace import Workspace
@@ -167,7 +167,7 @@ def _bring_up(workspace: Workspace, state: StackState, part: Part, settings: Set
             server.stop(identity)
             with state.change():
                 state.pids.pop(part, None)
-            if attempt == _ATTEMPTS or not isinstance(error, NotReadyError):
+            if attempt == _ATTEMPTS or not isinstance(error, EndedError):
                 raise
             report(part, "did not start; trying again")
         else:

@@ -11,7 +11,7 @@ import pytest
 from lakehouse.errors import StackError
 from lakehouse.settings import Part
 from lakehouse.stack import ports
-from lakehouse.stack.server import NotReadyError, Server, Site
+from lakehouse.stack.server import EndedError, Server, Site
 
 LISTEN = """
 import socket, sys
@@ -78,7 +78,7 @@ def test_a_start_ends_what_an_unrecorded_start_left(server: Listener) -> None:
 
 def test_a_server_that_ends_is_reported_with_the_end_of_its_log(server: Listener) -> None:
     server.code = FAIL
-    with pytest.raises(NotReadyError, match="valkey ended while it started") as caught:
+    with pytest.raises(EndedError, match="valkey ended while it started") as caught:
         server.wait_ready(server.start())
     lines = str(caught.value).splitlines()
     assert {"line 29", "out of luck"} <= set(lines)
@@ -88,7 +88,7 @@ def test_a_server_that_ends_is_reported_with_the_end_of_its_log(server: Listener
 def test_a_server_that_says_nothing_is_given_up(server: Listener) -> None:
     server.code = "import time; time.sleep(60)"
     server.start_seconds = 0.3
-    with pytest.raises(NotReadyError, match="did not answer within 0 seconds"):
+    with pytest.raises(StackError, match="did not answer within 0 seconds"):
         server.wait_ready(server.start())
 
 
@@ -98,7 +98,7 @@ def test_an_answer_of_somebody_else_is_not_taken_for_ours(server: Listener) -> N
     process = identity.live()
     if process is not None:
         process.wait(10)
-    with socket.create_server((ports.LOOPBACK, server.port)), pytest.raises(NotReadyError, match="another program answers"):
+    with socket.create_server((ports.LOOPBACK, server.port)), pytest.raises(EndedError, match="another program answers"):
         server.wait_ready(identity)
 
 
