@@ -31,9 +31,7 @@ class KafkaSettings(_Section):
 
     bootstrap_servers: str | None = Field(default=None, description="`host:port[,host:port…]` of the broker.")
     partitions: int = Field(2, ge=1, description="Partitions of a topic that Tidemill makes.")
-    options: dict[str, str] = Field(
-        {}, description="Further client options, passed on as they are (`security.protocol`, …)."
-    )
+    options: dict[str, str] = Field({}, description="Further client options, passed on as they are (`security.protocol`, …).")
 
 
 class S3Settings(_Section):
@@ -162,9 +160,7 @@ def external_parts(workspace: Workspace) -> set[Part]:
     """Return the parts whose address comes from the environment or from ``tidemill.toml``: those are never started."""
     environment = EnvSettingsSource(Settings, env_prefix="TIDEMILL_", env_nested_delimiter="__")()
     return {
-        part
-        for part in PARTS
-        if _ADDRESS[part] in environment.get(part, {}) or _ADDRESS[part] in workspace.config.get(part, {})
+        part for part in PARTS if _ADDRESS[part] in environment.get(part, {}) or _ADDRESS[part] in workspace.config.get(part, {})
     }
 
 
@@ -174,11 +170,14 @@ def embedded_path(workspace: Workspace) -> Path:
 
 
 def _embedded(workspace: Workspace) -> dict[str, Any]:
+    path = embedded_path(workspace)
     try:
-        content = json.loads(embedded_path(workspace).read_text())
+        sections = json.loads(path.read_text()).get("settings", {})
+        return {part: sections[part] for part in PARTS if part in sections}
     except FileNotFoundError:
         return {}
-    return {part: content["settings"][part] for part in PARTS if part in content.get("settings", {})}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise SettingsError(f"{path} cannot be read ({error}); `tidemill down --wipe` starts afresh.") from error
 
 
 def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
