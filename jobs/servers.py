@@ -22,17 +22,15 @@ class Progress:
     """One line for each server while they start or stop; plain lines when nobody watches.
 
     Args:
-        verb: What is going on, as a title.
         console: Where to show it.
     """
 
-    def __init__(self, verb: str, console: Console) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
         self._lines: dict[str, str] = {}
         self._spinners: dict[str, Spinner] = {}
         self._guard = threading.Lock()
         self._live = Live(console=console, refresh_per_second=10, transient=True) if console.is_terminal else None
-        self._verb = verb
 
     def report(self, part: str, text: str) -> None:
         """Show what happens to a server; may be called from any thread."""

@@ -35,6 +35,8 @@ def doctor(as_json: Json = False) -> None:
         print_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
     else:
         view = Table.grid(padding=(0, 2))
+        for _ in range(3):
+            view.add_column(overflow="fold")
         for check in checks:
             fix = f"\n[bold]→ {escape(check.fix)}[/]" if check.fix else ""
             view.add_row(_MARKS[check.verdict], check.name, escape(check.found) + fix)

@@ -25,7 +25,7 @@ def down(
     if wipe and not yes:
         question = f"Erase all data, credentials and logs in {workspace.state}?"
         typer.confirm(question, abort=True, err=True)
-    with Progress("Stopping", errors) as progress:
+    with Progress(errors) as progress:
         supervisor.down(workspace, wipe, progress.report)
     kept = f"Erased {workspace.state}." if wipe else f"Stopped; the data stays in {workspace.state / 'data'}."
     errors.print(kept, markup=False, soft_wrap=True)

@@ -24,7 +24,7 @@ def up(as_json: Json = False) -> None:
 
     workspace = Workspace.find()
     _fetch_jars(workspace)
-    with Progress("Starting", errors) as progress:
+    with Progress(errors) as progress:
         servers = supervisor.up(workspace, progress.report)
     if as_json:
         print_json(as_dict(servers))

@@ -12,7 +12,7 @@ from lakehouse.stack.supervisor import ServerStatus
 def test_a_terminal_sees_one_line_for_each_server_and_then_none() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=60)
-    with Progress("Starting", console) as progress:
+    with Progress(console) as progress:
         progress.report("kafka", "starting")
         progress.report("s3", "starting")
         progress.report("kafka", "ready on 127.0.0.1:20001")
@@ -22,7 +22,7 @@ def test_a_terminal_sees_one_line_for_each_server_and_then_none() -> None:
 
 def test_a_pipe_gets_one_plain_line_for_each_event() -> None:
     screen = io.StringIO()
-    with Progress("Starting", Console(file=screen)) as progress:
+    with Progress(Console(file=screen)) as progress:
         progress.report("kafka", "starting")
         progress.report("kafka", "ready")
     assert screen.getvalue().splitlines() == ["kafka: starting", "kafka: ready"]
