@@ -50,7 +50,8 @@ def query(
     """
     from lakehouse.catalog import table_files
     from lakehouse.errors import QueryRefusedError
-    from lakehouse.serving.query import lake_locator, run_query
+    from lakehouse.serving.query import run_query
+    from lakehouse.serving.tables import lake_locator
     from lakehouse.settings import Settings
     from lakehouse.workspace import Workspace
 

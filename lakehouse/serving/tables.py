@@ -1,0 +1,87 @@
+"""Delta tables as DuckDB reads them: one version, lazily, and only the columns asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from lakehouse.errors import QueryFailedError
+
+if TYPE_CHECKING:
+    from lakehouse.settings import Settings
+
+# What delta-rs's reader was tried with (tests/lakehouse/serving/test_tables.py).
+READER_FEATURES = {"columnMapping", "deletionVectors", "timestampNtz", "v2Checkpoint"}
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a table lies.
+
+    Attributes:
+        uri: Folder of the table: a path, or ``s3://…``.
+        options: Options of delta-rs's object store.
+    """
+
+    uri: str
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # they hold credentials
+
+
+def lake_locator(settings: Settings) -> Callable[[str], Location]:
+    """Return the function that knows where a table of the lake lies, by ``layer.name``."""
+    options = {**settings.s3_storage_options, "connect_timeout": "3s", "timeout": "30s", "max_retries": "2"}
+    return lambda name: Location(f"s3://{settings.s3.bucket}/{name.replace('.', '/', 1)}", options)
+
+
+def open_table(name: str, location: Location, version: int | None) -> DeltaTable:
+    """Open one version of a table.
+
+    Args:
+        name: ``layer.name``, for messages.
+        location: Where it lies.
+        version: Which version; ``None``: the newest.
+
+    Raises:
+        QueryFailedError: It is not written yet, has no such version, or cannot be read.
+    """
+    try:
+        table = DeltaTable(location.uri, version=version, storage_options=dict(location.options) or None)
+    except TableNotFoundError as error:
+        raise QueryFailedError(f"{name} has no data yet; `tidemill run` writes it.") from error
+    except (DeltaError, OSError) as error:
+        cause = str(error).strip().partition("\n")[0].rstrip(".")
+        if version is not None:
+            raise QueryFailedError(f"{name} cannot be read at version {version}: {cause}.") from error
+        raise QueryFailedError(f"{name} cannot be read: {cause}; `tidemill status` shows the servers.") from error
+    if unread := set(table.protocol().reader_features or ()) - READER_FEATURES:
+        features = ", ".join(sorted(unread))
+        raise QueryFailedError(f"{name} uses Delta features that `tidemill query` cannot read ({features}); use Spark.")
+    return table
+
+
+class Scan:
+    """A table that DuckDB can read any number of times: each time it gets a new stream of Arrow batches."""
+
+    def __init__(self, table: DeltaTable, columns: list[str], predicate: str | None) -> None:
+        """Plan the reading.
+
+        Args:
+            table: The version to read.
+            columns: Names to read.
+            predicate: SQL of DataFusion that the rows fulfil; ``None``: all rows.
+        """
+        self._open = partial(table.scan, columns=columns, predicate=predicate)
+        self._schema = self._open().schema
+
+    def __arrow_c_schema__(self) -> object:
+        """Return the columns, for Arrow's PyCapsule interface."""
+        return self._schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the rows, for Arrow's PyCapsule interface."""
+        return self._open().__arrow_c_stream__(requested_schema)
