@@ -22,7 +22,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 if TYPE_CHECKING:
-    from pyspark.sql.streaming import DataStreamWriter
+    from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 SHOWN = 5
 """How many differing rows a failed comparison prints on each side."""
@@ -38,9 +38,11 @@ def frame(spark: SparkSession, ddl: str, rows: Iterable[Sequence[Any] | Mapping[
             a zone, or datetimes; a datetime without a zone is UTC.
     """
     schema = StructType.fromDDL(ddl)
-    data = [tuple(row.get(name) for name in schema.names) if isinstance(row, Mapping) else tuple(row) for row in rows]
-    moments = {i for i, x in enumerate(schema.fields) if x.dataType.typeName() == "timestamp"}
-    return spark.createDataFrame([tuple(_moment(x) if i in moments else x for i, x in enumerate(row)) for row in data], schema)
+    assert isinstance(schema, StructType)
+    moments = [x.dataType.typeName() == "timestamp" for x in schema.fields]
+    data = [[row.get(name) for name in schema.names] if isinstance(row, Mapping) else row for row in rows]
+    values: Any = [[_moment(x) if is_moment else x for x, is_moment in zip(row, moments, strict=True)] for row in data]
+    return spark.createDataFrame(values, schema=schema)
 
 
 def rows_of(table: DataFrame | pd.DataFrame) -> list[dict[str, Any]]:

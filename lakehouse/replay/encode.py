@@ -41,6 +41,12 @@ def instants(column: pd.Series[Any]) -> list[str]:
     return result
 
 
+def minutes(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return whole minutes as spans of time; missing stays missing."""
+    # pandas' own conversion of floats computes with uninitialized memory where one is missing, and sometimes warns of it.
+    return pd.to_timedelta(column.fillna(0).astype("int64"), unit="min").where(column.notna())
+
+
 def integers(column: pd.Series[Any]) -> list[int | None]:
     """Return whole numbers that pandas holds as floats, because some are missing."""
     return [None if gone else int(value) for value, gone in zip(column.tolist(), column.isna(), strict=True)]

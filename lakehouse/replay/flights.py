@@ -24,7 +24,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from lakehouse.replay.encode import instants, integers, milliseconds, optional, publication_ms, published_between
+from lakehouse.replay.encode import instants, integers, milliseconds, minutes, optional, publication_ms, published_between
 from lakehouse.replay.nycflights13 import read, time_zones
 from lakehouse.sources.replay import Event
 
@@ -80,11 +80,11 @@ def _publications(flights: pd.DataFrame) -> pd.DataFrame:
 
 
 def _flights(raw: pd.DataFrame) -> pd.DataFrame:
-    scheduled = pd.to_datetime(raw["time_hour"], format="%Y-%m-%dT%H:%M:%SZ") + pd.to_timedelta(raw["minute"], unit="min")
-    departure = scheduled + pd.to_timedelta(raw["dep_delay"], unit="min")
+    scheduled = pd.to_datetime(raw["time_hour"], format="%Y-%m-%dT%H:%M:%SZ") + minutes(raw["minute"])
+    departure = scheduled + minutes(raw["dep_delay"])
     zones = raw["dest"].map(time_zones())
     scheduled_arrival = _next_clock(scheduled, raw["sched_arr_time"], zones)
-    arrival = scheduled_arrival + pd.to_timedelta(raw["arr_delay"], unit="min")
+    arrival = scheduled_arrival + minutes(raw["arr_delay"])
     diverted = raw["arr_delay"].isna() & raw["arr_time"].notna()
     arrival[diverted] = _next_clock(departure[diverted], raw["arr_time"][diverted], zones[diverted])
     # The date on the ticket, not the UTC date: a number flies twice within one UTC day where its evening departure moves.
@@ -101,11 +101,11 @@ def _flights(raw: pd.DataFrame) -> pd.DataFrame:
 def _next_clock(after: pd.Series[pd.Timestamp], hhmm: pd.Series[float], zones: pd.Series[str]) -> pd.Series[pd.Timestamp]:
     """Return the first moment after ``after`` (naive UTC) when a clock in ``zones`` shows ``hhmm`` (2400 is midnight)."""
     result = pd.Series(pd.NaT, index=after.index, dtype="datetime64[ns]")
-    minutes = pd.to_timedelta(hhmm // 100 % 24 * 60 + hhmm % 100, unit="min")
+    of_day = minutes(hhmm // 100 % 24 * 60 + hhmm % 100)
     for zone in zones.unique():
         rows = zones.index[zones == zone]
         local = after[rows].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
-        clock = local.dt.normalize() + minutes[rows]
+        clock = local.dt.normalize() + of_day[rows]
         clock += pd.to_timedelta((clock <= local).astype("int64"), unit="D")
         moment = clock.dt.tz_localize(zone, ambiguous=np.ones(len(rows), dtype=bool), nonexistent="shift_forward")
         result[rows] = moment.dt.tz_convert("UTC").dt.tz_localize(None)

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from lakehouse.catalog import Catalog, Kafka, load_module
 from lakehouse.errors import SourceError, UnknownNameError
 from lakehouse.settings import Settings
-from lakehouse.sources.kafka import begin_offsets, end_offsets, ensure_topic
+from lakehouse.sources.kafka import MAX_MESSAGE_BYTES, begin_offsets, end_offsets, ensure_topic
 from lakehouse.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -33,12 +33,12 @@ class Event(NamedTuple):
     Attributes:
         timestamp_ms: Moment of publication, milliseconds since 1970 UTC; becomes the record's timestamp.
         key: The record's key; records of one key keep their order.
-        value: The record's bytes.
+        value: The record's bytes; ``None`` is a tombstone.
     """
 
     timestamp_ms: int
-    key: bytes
-    value: bytes
+    key: bytes | None
+    value: bytes | None
 
 
 Events = Callable[[datetime | None, datetime | None], Iterator[Event]]
@@ -153,8 +153,9 @@ def publish(
     done = _last_records(settings, source.topic, ends) if resume else {}
     run = _Run(settings, source.topic, speed, on_progress)
     for event in events:
-        partition = crc32(event.key) % len(ends)
-        if partition in done and (event.timestamp_ms, event.key) <= done[partition]:
+        key = event.key or b""
+        partition = crc32(key) % len(ends)
+        if partition in done and (event.timestamp_ms, key) <= done[partition]:
             run.result.skipped += 1
         else:
             run.send(event, partition)
@@ -170,6 +171,7 @@ class _Run:
             "acks": "all",
             "linger.ms": 20,
             "compression.type": "lz4",
+            "message.max.bytes": MAX_MESSAGE_BYTES,
             "delivery.report.only.error": True,  # a Python call for each of a million confirmations halves the rate
             "on_delivery": self._failed,
         }
