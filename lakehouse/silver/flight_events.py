@@ -23,6 +23,7 @@ from lakehouse.catalog import Bronze, Json, silver
 def flight_events(records: Annotated[DataFrame, Bronze("flights")]) -> DataFrame:
     """Each flight's departure, arrival or cancellation, with its schedule; delays and air time in minutes, distance in miles."""
     return records.select(
+        "_record",
         "flight_id",
         "event",
         "event_time",

@@ -23,6 +23,7 @@ from lakehouse.catalog import Bronze, Json, silver
 def weather(records: Annotated[DataFrame, Bronze("weather")]) -> DataFrame:
     """Hourly observations: °F, per cent, degrees, miles an hour, inches, millibars, miles."""
     return records.select(
+        "_record",
         "origin",
         "observed_at",
         "temp",

@@ -1,0 +1,280 @@
+"""The lake lane: one query a table, started, watched and started again.
+
+A query that fails for a reason of its own (a record that breaks a ``fail`` rule, a lost topic, a function that throws) stops,
+says why, and leaves the others running. One that fails because a server is away, or a disk is full, pauses and goes on by itself.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
+from py4j.protocol import Py4JError, Py4JNetworkError
+
+from lakehouse.catalog import TableSpec
+from lakehouse.errors import DataLossError, LeaseLostError, TidemillError
+from lakehouse.lanes.bronze import BronzeTable
+from lakehouse.lanes.context import Context
+from lakehouse.lanes.derive import DerivedTable
+from lakehouse.lanes.ingest import IngestTable
+from lakehouse.lanes.reference import ReferenceTable
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.streaming.query import StreamingQuery
+
+_LONGEST_PAUSE = 30.0
+_AWAY = re.compile(
+    r"Connect(ion)? ?(refused|reset|Exception|timed out)|UnknownHost|SocketTimeout|SdkClientException|No space left|503|"
+    r"500 Internal|Service Unavailable|TimeoutException|NoHttpResponse|DisconnectException|not available|AWSBadRequest|"
+    r"AWSServiceIOException|AWSClientIOException|Unable to execute HTTP|SLOW_DOWN|InternalError|NetworkException|"
+    r"broker may not be available|OperationalError|SourceError",
+    re.IGNORECASE,
+)
+_LOST = re.compile(
+    r"KAFKA_DATA_LOSS|data may have been lost|offset.*(out of range|was changed from)|UnknownTopicOrPartition", re.IGNORECASE
+)
+_SCHEMA_CHANGED = re.compile(r"DELTA_SCHEMA_CHANGED|Detected schema change", re.IGNORECASE)
+
+
+class Streaming(Protocol):
+    """What the lane needs of a table that has a query."""
+
+    def prepare(self) -> None:
+        """Make the table and check the declaration."""
+
+    def stream(self) -> DataFrame:
+        """Return what the query reads."""
+
+    def process(self, batch: DataFrame, batch_id: int) -> None:
+        """Do one batch; the same batch again changes nothing."""
+
+
+@dataclass
+class _Run:
+    """One table's query and how it fares."""
+
+    spec: TableSpec
+    table: Streaming
+    query: StreamingQuery | None = None
+    error: BaseException | None = None
+    state: str = "idle"
+    pauses: int = 0
+    again_at: float = 0.0
+    last_batch: int = -1
+    prepared: bool = False
+
+
+class LakeLane:
+    """All tables of a workspace."""
+
+    def __init__(self, context: Context, only: Iterable[str] | None = None) -> None:
+        """Plan the queries.
+
+        Args:
+            context: What they share.
+            only: ``layer.name`` of the tables to run; all when left out.
+        """
+        self._context = context
+        wanted = set(only) if only is not None else None
+        self._runs: list[_Run] = []
+        self._references: list[ReferenceTable] = []
+        self._stop = threading.Event()
+        for spec in context.catalog:
+            if wanted is not None and spec.full_name not in wanted:
+                continue
+            if spec.layer == "reference":
+                self._references.append(ReferenceTable(context, spec))
+            elif spec.layer == "bronze":
+                self._runs.append(_Run(spec, BronzeTable(context, spec)))
+            elif spec.is_ingest:
+                self._runs.append(_Run(spec, IngestTable(context, spec)))
+            else:
+                self._runs.append(_Run(spec, DerivedTable(context, spec)))
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to end after the batches in flight; safe from a signal handler or another thread."""
+        self._stop.set()
+
+    @property
+    def stopped_tables(self) -> dict[str, str]:
+        """Tables that stopped for a reason of their own, with the sentence."""
+        return {run.spec.full_name: str(run.error) for run in self._runs if run.state == "stopped"}
+
+    def run_once(self, on_table: Callable[[str, str], None] = lambda *_: None) -> None:
+        """Bring every table up to the end of what its input holds now, inputs first, and stop.
+
+        Args:
+            on_table: Called with a table's name and its state.
+        """
+        for reference in self._references:
+            reference.prepare()
+        for run in self._runs:
+            while not self._stop.is_set():
+                on_table(run.spec.full_name, "running")
+                self._start(run, once=True)
+                while run.query is not None and run.query.isActive and not self._stop.is_set():
+                    run.query.awaitTermination(1)
+                    self._watch(run)
+                self._watch(run)
+                if run.state != "paused":
+                    break
+                self._stop.wait(max(0.0, run.again_at - time.monotonic()))
+            on_table(run.spec.full_name, run.state)
+        self._end()
+
+    def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
+        """Keep every table up to date until :meth:`stop`.
+
+        Args:
+            on_tick: Called about twice a second from this thread, for validation on a cadence and the operators' requests.
+
+        Raises:
+            LeaseLostError: Another process owns the tables now.
+        """
+        for reference in self._references:
+            reference.prepare()
+        try:
+            while not self._stop.wait(0.5):
+                for run in self._runs:
+                    if run.state in ("idle", "paused") and time.monotonic() >= run.again_at:
+                        self._start(run, once=False)
+                    self._watch(run)
+                    if isinstance(run.error, LeaseLostError):
+                        raise run.error
+                on_tick()
+        finally:
+            self._end()
+
+    def rebuild(self, full_name: str) -> int:
+        """Reprocess one table from its input; its query stands still meanwhile, and goes on after it. Returns the rows."""
+        (run,) = [run for run in self._runs if run.spec.full_name == full_name]
+        if not isinstance(run.table, IngestTable | DerivedTable):
+            raise TidemillError(f"{full_name} holds what came in; there is nothing to rebuild it from.")
+        if run.query is not None:
+            run.query.stop()
+            run.query = None
+        run.table.prepare()
+        rows = run.table.rebuild()
+        run.state, run.error, run.again_at = "idle", None, 0.0
+        return rows
+
+    def _start(self, run: _Run, *, once: bool) -> None:
+        context, spec = self._context, run.spec
+        run.query, run.error = None, None
+        try:
+            if not run.prepared:
+                run.table.prepare()
+                run.prepared = True
+            writer = run.table.stream().writeStream.foreachBatch(_guarded(run)).queryName(spec.full_name)
+            writer = writer.option("checkpointLocation", context.checkpoint(spec))
+            writer = writer.trigger(availableNow=True) if once else writer.trigger(processingTime=context.settings.lake.trigger)
+            run.query = writer.start()
+            run.last_batch = -1
+            self._say(run, "running")
+        except Exception as error:  # every failure is classified below
+            self._failed(run, error)
+
+    def _watch(self, run: _Run) -> None:
+        if run.query is None:
+            return
+        try:
+            self._note_progress(run)
+            if run.query.isActive:
+                return
+            cause = run.query.exception()
+            run.query = None
+            if cause is None:
+                self._say(run, "done")
+            else:
+                self._failed(run, run.error or cause)
+        except psycopg.OperationalError:
+            return  # the control database is away; the next look tries again
+
+    def _failed(self, run: _Run, error: BaseException) -> None:
+        text = str(error)
+        run.prepared = False
+        if isinstance(error, Py4JNetworkError):
+            raise error
+        if _LOST.search(text) and run.spec.layer == "bronze" and not isinstance(error, TidemillError):
+            error = DataLossError(
+                f"Topic of feed {run.spec.name} no longer holds records that were not read yet, so they are lost; "
+                f"`tidemill run --accept-loss {run.spec.name}` goes on with what it holds now."
+            )
+        fatal = isinstance(error, TidemillError) and type(error).__name__ != "SourceError"
+        if not fatal and (_AWAY.search(f"{type(error).__name__} {text}") or _SCHEMA_CHANGED.search(text)):
+            run.pauses = 0 if _SCHEMA_CHANGED.search(text) else run.pauses + 1
+            run.again_at = time.monotonic() + (0 if run.pauses == 0 else min(_LONGEST_PAUSE, 0.5 * 2**run.pauses))
+            self._say(run, "paused", _first_line(error))
+            return
+        run.error = error
+        self._say(run, "stopped", _first_line(error))
+
+    def _note_progress(self, run: _Run) -> None:
+        """Hand the query's own figures on: rate, lag and durations of each batch."""
+        assert run.query is not None
+        for progress in run.query.recentProgress:
+            batch = int(progress["batchId"])
+            if batch <= run.last_batch or not progress["numInputRows"]:
+                continue
+            run.last_batch, run.pauses = batch, 0
+            detail: dict[str, Any] = {
+                "rows_per_second": progress["processedRowsPerSecond"],
+                "durations_ms": progress["durationMs"],
+                "at": progress["timestamp"],
+            }
+            if run.spec.layer == "bronze":
+                metrics = progress["sources"][0]["metrics"]
+                self._context.control.record_batch(
+                    run.spec.full_name,
+                    self._context.epoch(run.spec).number,
+                    batch,
+                    duration_ms=int(progress["durationMs"].get("triggerExecution", 0)),
+                    rows_read=progress["numInputRows"],
+                    rows_written=progress["numInputRows"],
+                    detail={"lag": metrics.get("maxOffsetsBehindLatest")},
+                )
+            self._context.control.set_state(run.spec.full_name, run.state, "", detail)
+
+    def _say(self, run: _Run, state: str, reason: str = "") -> None:
+        run.state = state
+        self._context.control.set_state(run.spec.full_name, state, reason)
+
+    def _end(self) -> None:
+        for run in self._runs:
+            if run.query is not None:
+                self._watch(run)
+                try:
+                    if run.query is not None:
+                        run.query.stop()
+                except Py4JError as error:
+                    if not isinstance(error, Py4JNetworkError):
+                        raise
+                run.query = None
+            if run.state in ("running", "paused"):
+                self._say(run, "idle")
+
+
+def _guarded(run: _Run) -> Callable[[DataFrame, int], None]:
+    """Keep the error that a batch raised: Spark passes on its text only."""
+
+    def process(batch: DataFrame, batch_id: int) -> None:
+        try:
+            run.table.process(batch, batch_id)
+        except Exception as error:
+            run.error = error
+            raise
+
+    return process
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, TidemillError):
+        return str(error)
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]

@@ -1,0 +1,45 @@
+"""Reference data: small tables that a function returns whole, written again when they changed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pandas as pd
+
+from lakehouse.catalog import TableSpec
+from lakehouse.errors import DeclarationError
+from lakehouse.lanes.context import Context
+from lakehouse.lanes.writes import replace_all
+
+
+class ReferenceTable:
+    """One reference table; it has no query, only :meth:`prepare`."""
+
+    def __init__(self, context: Context, spec: TableSpec) -> None:
+        self._context = context
+        self._spec = spec
+
+    def prepare(self) -> None:
+        """Read the data, and replace the table if it differs from what is there.
+
+        Raises:
+            DeclarationError: The function fails, or its keys are missing or not unique.
+        """
+        context, spec = self._context, self._spec
+        assert spec.function is not None
+        try:
+            frame: pd.DataFrame = spec.function()
+        except Exception as error:
+            raise DeclarationError(f"{spec.full_name}: its function fails: {error}") from error
+        keys = list(spec.keys)
+        if not set(keys) <= set(frame.columns) or frame[keys].isna().any(axis=None) or frame.duplicated(keys).any():
+            raise DeclarationError(f"{spec.full_name}: its keys {keys} must be columns, filled, and unique.")
+        digest = hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
+        epoch = context.epoch(spec)
+        if epoch.options.get("sha256") == digest:
+            return
+        context.lease.check()
+        replace_all(context.spark.createDataFrame(frame), context.path(spec))
+        context.epochs.put(spec.full_name, replace(epoch, options={"sha256": digest}))
+        context.control.record_batch(spec.full_name, 0, 0, duration_ms=0, rows_read=len(frame), rows_written=len(frame))
