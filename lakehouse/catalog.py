@@ -6,7 +6,7 @@ transforms. Nothing is registered behind the reader's back: :meth:`Catalog.load`
 
     @silver("weather", keys=["origin", "observed_at"], parse=Json("origin STRING, …"), event_time="observed_at", …)
     def weather(records: Annotated[DataFrame, Bronze("weather")]) -> DataFrame:
-        return records.select("origin", "observed_at", …)
+        return records.select("_record", "origin", "observed_at", …)
 
     @gold("delays_by_carrier_hour", keys=["carrier", "hour"])
     def delays_by_carrier_hour(
@@ -197,11 +197,10 @@ def silver(
 ) -> Callable[[Transform], TableSpec]:
     """Declare a silver table: typed, gated and deduplicated records of a feed, or rows derived from other silver tables.
 
-    The function of a table that reads bronze gets the fields named in ``parse`` as columns, and must be row-wise: a
-    ``select`` or ``withColumn`` that keeps, drops and adds no rows. It ends in a ``select`` of its own columns only; the lane
-    carries the record's topic id, partition, offset and timestamp alongside by itself. A function that reads silver is a
-    plain batch computation over all rows of the keys it is asked for: grouping and joining are welcome, and its result
-    must not depend on the order of rows.
+    The function of a table that reads bronze gets the fields named in ``parse`` as columns, and ``_record``, which says
+    where a row came from. It must be row-wise (it keeps, drops and adds no rows) and end in a ``select`` of ``"_record"`` and
+    the table's own columns. A function that reads silver is a plain batch computation over all rows of the keys it is asked
+    for: grouping and joining are welcome, and its result must not depend on the order of rows.
     """
 
     def declare(function: Transform) -> TableSpec:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 
 
@@ -39,6 +41,13 @@ def instants(column: pd.Series[Any]) -> list[str]:
     """Return naive UTC moments as ISO 8601 with ``Z``, to the second."""
     result: list[str] = np.datetime_as_string(column.to_numpy(), unit="s", timezone="UTC").tolist()
     return result
+
+
+def encode(columns: Mapping[str, list[Any]]) -> Iterator[bytes]:
+    """Yield one JSON object a row; a value that is missing is left out."""
+    names = tuple(columns)
+    for values in zip(*columns.values(), strict=True):
+        yield orjson.dumps({name: value for name, value in zip(names, values, strict=True) if value is not None})
 
 
 def minutes(column: pd.Series[Any]) -> pd.Series[Any]:

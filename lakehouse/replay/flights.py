@@ -8,7 +8,7 @@ The file has schedule and delays, and clock times without a date; the rules that
   there then shows ``arr_time``; the one exception lands within the hour that daylight saving time skips.
 - A flight without ``dep_time`` (8,255) was cancelled; that is known at the scheduled departure.
 - A diverted flight that still got there (717) has ``arr_time`` but no ``arr_delay``: it arrives at the first moment after
-  its actual departure when a clock there shows ``arr_time``, with a null ``delay``. One without ``arr_time`` (458) departs
+  its actual departure when a clock there shows ``arr_time``, without a ``delay``. One without ``arr_time`` (458) departs
   and never arrives.
 
 An event is published a little after it happened: half a second to two minutes, taken from a hash of its identity, so that
@@ -21,10 +21,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import numpy as np
-import orjson
 import pandas as pd
 
-from lakehouse.replay.encode import instants, integers, milliseconds, minutes, optional, publication_ms, published_between
+from lakehouse.replay.encode import encode, instants, integers, milliseconds, minutes, optional, publication_ms, published_between
 from lakehouse.replay.nycflights13 import read, time_zones
 from lakehouse.sources.replay import Event
 
@@ -128,6 +127,5 @@ def _encode(table: pd.DataFrame) -> Iterator[Event]:
         "delay": integers(table["delay"]),
         "air_time": integers(table["air_time"]),
     }
-    names = tuple(columns)
-    for published, *values in zip(table["published_ms"].tolist(), *columns.values(), strict=True):
-        yield Event(published, values[0].encode(), orjson.dumps(dict(zip(names, values, strict=True))))
+    keys = (x.encode() for x in columns["flight_id"])
+    yield from map(Event, table["published_ms"].tolist(), keys, encode(columns))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-import orjson
 import pandas as pd
 
-from lakehouse.replay.encode import instants, optional, publication_ms, published_between
+from lakehouse.replay.encode import encode, instants, optional, publication_ms, published_between
 from lakehouse.replay.nycflights13 import read
 from lakehouse.sources.replay import Event
 
@@ -31,5 +30,5 @@ def events(start: datetime | None = None, end: datetime | None = None) -> Iterat
         "observed_at": instants(pd.to_datetime(table["time_hour"], format="%Y-%m-%dT%H:%M:%SZ")),
         **{name: optional(table[name]) for name in _MEASURED},
     }
-    for published, *values in zip(table["published_ms"].tolist(), *columns.values(), strict=True):
-        yield Event(published, values[0].encode(), orjson.dumps(dict(zip(columns, values, strict=True))))
+    keys = (x.encode() for x in columns["origin"])
+    yield from map(Event, table["published_ms"].tolist(), keys, encode(columns))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from lakehouse.catalog import Catalog
 from lakehouse.replay import flights, weather
@@ -46,8 +47,8 @@ def silver_of(spark: SparkSession, catalog: Catalog) -> Callable[[dict[str, Path
         for feed, file in files.items():
             spec = catalog.ingest(feed)
             assert spec.parse and spec.function
-            records = spark.read.schema(spec.parse.schema).json(str(file))
-            tables[spec.name] = spec.function(records).dropDuplicates(list(spec.keys)).cache()
+            records = spark.read.schema(spec.parse.schema).json(str(file)).withColumn("_record", F.lit(0))
+            tables[spec.name] = spec.function(records).drop("_record").dropDuplicates(list(spec.keys)).cache()
         merge = catalog["silver.flights"].function
         assert merge
         tables["flights"] = merge(tables["flight_events"]).cache()

@@ -49,7 +49,6 @@ def test_the_first_event_is_the_first_flight(year: list[Event]) -> None:
         "scheduled_arrival": "2013-01-01T14:19:00Z",
         "distance": 1400,
         "delay": 2,
-        "air_time": None,
     }
 
 
@@ -60,13 +59,14 @@ def test_an_arrival_is_on_the_clock_of_its_destination(year: list[Event]) -> Non
 
 def test_a_diverted_flight_arrives_without_delay(year: list[Event]) -> None:
     arrived = _find(year, "2013-01-01-9E-3325-JFK", "arrived")  # 0:29 in Dallas, due 21:51
-    assert (arrived["event_time"], arrived["delay"], arrived["air_time"]) == ("2013-01-02T06:29:00Z", None, None)
+    assert arrived["event_time"] == "2013-01-02T06:29:00Z"
+    assert not {"delay", "air_time"} & set(arrived)
 
 
 def test_a_cancelled_flight_is_known_at_its_schedule(year: list[Event]) -> None:
     cancelled = _find(year, "2013-01-01-EV-4308-EWR", "cancelled")
     assert cancelled["event_time"] == cancelled["scheduled_departure"] == "2013-01-01T21:30:00Z"
-    assert cancelled["delay"] is None
+    assert "delay" not in cancelled
 
 
 def test_any_span_is_a_part_of_the_year(year: list[Event]) -> None:
