@@ -13,14 +13,18 @@ from typing import Annotated
 
 import typer
 
+from jobs.commands.account import account
 from jobs.commands.doctor import doctor
 from jobs.commands.down import down
 from jobs.commands.query import query
+from jobs.commands.rebuild import rebuild
+from jobs.commands.replay import replay
+from jobs.commands.run import run
 from jobs.commands.up import up
 from jobs.console import errors
 from lakehouse.errors import TidemillError
 
-COMMANDS = (up, down, query, doctor)
+COMMANDS = (up, down, run, replay, account, rebuild, query, doctor)
 
 app = typer.Typer(
     name="tidemill",

@@ -5,11 +5,12 @@ kafka-python is the admin client; Spark reads, and :mod:`lakehouse.sources.repla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
@@ -32,24 +33,40 @@ _OPTION_NAMES = {  # where kafka-python's name is not the option's with undersco
 }
 
 
+@dataclass(frozen=True)
+class Extent:
+    """What a topic holds.
+
+    Attributes:
+        topic_id: The id that the broker gave it.
+        begin: Partition → the first offset that it still holds.
+        end: Partition → the offset that its next record will get.
+    """
+
+    topic_id: str
+    begin: dict[int, int]
+    end: dict[int, int]
+
+
 @contextmanager
-def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
+def admin(settings: Settings, timeout_ms: int = _TIMEOUT_MS) -> Iterator[KafkaAdminClient]:
     """Connect to the broker for administration.
+
+    Args:
+        settings: Where it is.
+        timeout_ms: How long to wait for an answer.
 
     Raises:
         SourceError: The broker does not answer, or refuses; a :class:`KafkaError` from inside the block becomes one too.
         SettingsError: No broker is known.
     """
     servers = settings.require("kafka")
-    options = {_OPTION_NAMES.get(name, name.replace(".", "_")): value for name, value in settings.kafka.options.items()}
     client = None
     try:
         client = KafkaAdminClient(
-            bootstrap_servers=servers.split(","),
-            client_id="tidemill",
-            request_timeout_ms=_TIMEOUT_MS,
-            bootstrap_timeout_ms=_TIMEOUT_MS,
-            **options,
+            request_timeout_ms=timeout_ms,
+            bootstrap_timeout_ms=timeout_ms,
+            **_client_options(settings),
         )
         yield client
     except KafkaError as error:
@@ -110,13 +127,55 @@ def end_offsets(settings: Settings, topic: str) -> dict[int, int]:
     return _offsets(settings, topic, OffsetSpec.LATEST)
 
 
+def first_offset_from(settings: Settings, topic: str, partition: int, offset: int) -> int | None:
+    """Return the offset of the first record at or behind an offset; ``None`` when there is none.
+
+    Offsets may be jumped over: by the markers of transactions, and by compaction.
+
+    Raises:
+        SourceError: The broker does not answer.
+    """
+    where = TopicPartition(topic, partition)
+    consumer = KafkaConsumer(**_client_options(settings), enable_auto_commit=False, max_poll_records=1)
+    try:
+        consumer.assign([where])
+        consumer.seek(where, offset)
+        end = consumer.end_offsets([where])[where]
+        while consumer.position(where) < end:
+            for records in consumer.poll(timeout_ms=1_000).values():
+                return int(records[0].offset)
+        return None
+    except KafkaError as error:
+        raise SourceError(f"Kafka at {settings.require('kafka')}: {error}; check that the broker runs.") from error
+    finally:
+        consumer.close()
+
+
+def _client_options(settings: Settings) -> dict[str, Any]:
+    options = {_OPTION_NAMES.get(name, name.replace(".", "_")): value for name, value in settings.kafka.options.items()}
+    return {"bootstrap_servers": settings.require("kafka").split(","), "client_id": "tidemill", **options}
+
+
+def extents(settings: Settings, topics: Iterable[str], timeout_ms: int = _TIMEOUT_MS) -> dict[str, Extent]:
+    """Return what each topic holds, over one connection; a topic that is not there is left out."""
+    held = {}
+    with admin(settings, timeout_ms) as client:
+        for topic in topics:
+            if (found := _describe(client, topic)) is not None:
+                begin, end = (_ask(client, found, topic, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
+                held[topic] = Extent(str(found["topic_id"]), begin, end)
+    return held
+
+
 def _offsets(settings: Settings, topic: str, spec: Any) -> dict[int, int]:
     with admin(settings) as client:
         found = _describe(client, topic)
-        if found is None:
-            return {}
-        numbers = sorted(int(row["partition_index"]) for row in found["partitions"])
-        answer = client.list_partition_offsets({TopicPartition(topic, number): spec for number in numbers})
+        return {} if found is None else _ask(client, found, topic, spec)
+
+
+def _ask(client: KafkaAdminClient, found: dict[str, Any], topic: str, spec: Any) -> dict[int, int]:
+    numbers = sorted(int(row["partition_index"]) for row in found["partitions"])
+    answer = client.list_partition_offsets({TopicPartition(topic, number): spec for number in numbers})
     return {partition.partition: int(where.offset) for partition, where in sorted(answer.items())}
 
 

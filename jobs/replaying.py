@@ -1,0 +1,67 @@
+"""Replay several feeds at once, with a progress bar for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.progress import Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from lakehouse.catalog import Catalog
+from lakehouse.settings import Settings
+from lakehouse.sources.replay import ReplayResult, replay
+from lakehouse.workspace import Workspace
+
+
+def replayable(workspace: Workspace, catalog: Catalog) -> list[str]:
+    """Return the feeds of a workspace that have a replayer."""
+    return [spec.name for spec in catalog.layer("bronze") if (workspace.tables / "replay" / f"{spec.name}.py").is_file()]
+
+
+def replay_all(
+    settings: Settings,
+    workspace: Workspace,
+    catalog: Catalog,
+    feeds: Sequence[str] | None,
+    *,
+    start: datetime | None,
+    end: datetime | None,
+    speed: float | None,
+    console: Console,
+) -> dict[str, ReplayResult]:
+    """Replay feeds side by side; see :func:`lakehouse.sources.replay.replay`.
+
+    Args:
+        settings: Where the broker is.
+        workspace: Holds the replayers.
+        catalog: Its tables.
+        feeds: Which feeds; all that have a replayer when empty.
+        start: First moment, UTC when it has no time zone.
+        end: First moment that is no more wanted, likewise.
+        speed: Times faster than real time.
+        console: Where the bars are drawn.
+    """
+    names = list(feeds or replayable(workspace, catalog))
+    columns = (TextColumn("{task.description}"), TextColumn("{task.fields[sent]:,} events"))
+    rates = (TextColumn("{task.fields[rate]:,.0f}/s"), TextColumn("{task.fields[clock]}"), TimeElapsedColumn())
+    with (
+        Progress(*columns, *rates, console=console, disable=not console.is_terminal) as bars,
+        ThreadPoolExecutor(len(names) or 1) as pool,
+    ):
+
+        def one(name: str, task: TaskID) -> ReplayResult:
+            def show(now: ReplayResult) -> None:
+                clock = f"{datetime.fromtimestamp(now.clock_ms / 1000, UTC):%Y-%m-%d %H:%M}" if now.clock_ms else ""
+                bars.update(task, sent=now.acked, rate=now.rate, clock=clock)
+
+            return replay(settings, workspace, catalog, name, start=_utc(start), end=_utc(end), speed=speed, on_progress=show)
+
+        tasks = {name: bars.add_task(f"Replaying {name}", total=None, sent=0, rate=0.0, clock="") for name in names}
+        futures = {name: pool.submit(one, name, task) for name, task in tasks.items()}
+        return {name: future.result() for name, future in futures.items()}
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
