@@ -44,13 +44,6 @@ def _between(c: Column, k: Mapping[str, Any]) -> Column:
     return reduce(and_, bounds)
 
 
-def _length_between(c: Column, k: Mapping[str, Any]) -> Column:
-    for key in ("min_value", "max_value"):
-        if k[key] is not None and not float(k[key]).is_integer():
-            raise SuiteError(f"has {key} {k[key]}, but lengths are whole numbers.")
-    return _between(F.length(c), k)
-
-
 def _regex_list(c: Column, k: Mapping[str, Any]) -> Column:
     if not k["regex_list"]:
         raise SuiteError("needs at least one regex in regex_list.")
@@ -119,7 +112,7 @@ COLUMN: dict[str, Callable[[Column, Mapping[str, Any]], Column]] = {
     "expect_column_values_to_match_like_pattern_list": _like,
     "expect_column_values_to_not_match_like_pattern_list": lambda c, k: ~_like(c, k),
     "expect_column_value_lengths_to_equal": lambda c, k: F.length(c) == F.lit(k["value"]),
-    "expect_column_value_lengths_to_be_between": _length_between,
+    "expect_column_value_lengths_to_be_between": lambda c, k: _between(F.length(c), k),
 }
 PAIR: dict[str, Callable[[Column, Column, Mapping[str, Any]], Column]] = {
     "expect_column_pair_values_a_to_be_greater_than_b": _greater,

@@ -7,10 +7,12 @@ against the table's schema, and only expressions that cannot throw are let throu
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Iterator
 from typing import Any
 
-from py4j.protocol import Py4JError, Py4JJavaError
-from pyspark.errors import AnalysisException, ParseException
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from lakehouse.errors import SuiteError
@@ -40,13 +42,14 @@ def check(rows: DataFrame, predicate: Column) -> None:
     Raises:
         SuiteError: It could, or it cannot be analyzed; the message is the end of a sentence.
     """
-    try:
-        (root,) = _children(rows.select(predicate.alias("broken"))._jdf.queryExecution().analyzed().projectList())
-    except (AnalysisException, ParseException) as error:
-        raise SuiteError(f"does not fit the table: {str(error).splitlines()[0]}") from error
-    if not root.deterministic():
-        raise SuiteError("gives another answer each time it is asked; a gate must not.")
-    _walk(rows.sparkSession, root)
+    with _quietly():
+        try:
+            (root,) = _children(rows.select(predicate.alias("broken"))._jdf.queryExecution().analyzed().projectList())
+        except PySparkException as error:
+            raise SuiteError(f"does not fit the table: {_brief(error)}") from error
+        if not root.deterministic():
+            raise SuiteError("gives another answer each time it is asked; a gate must not.")
+        _walk(rows.sparkSession, root)
 
 
 def _walk(spark: SparkSession, node: Any) -> None:
@@ -104,20 +107,35 @@ def _pattern(spark: SparkSession, node: Any, name: str) -> None:
             jvm.java.util.regex.Pattern.compile(str(text))
         else:
             jvm.org.apache.spark.sql.catalyst.util.StringUtils.escapeLikeRegex(str(text), node.escapeChar())
-    except Py4JJavaError as error:
-        raise SuiteError(f"has the pattern {str(text)!r}, which is wrong: {_java_message(error)}") from error
+    except (Py4JError, PySparkException) as error:
+        raise SuiteError(f"has the pattern {str(text)!r}, which is wrong: {_brief(error)}") from error
 
 
 def _work_out(node: Any) -> Any:
     try:
         return node.eval(None)
-    except Py4JJavaError as error:
-        raise SuiteError(f"has a constant that cannot be worked out: {_java_message(error)}") from error
+    except (Py4JError, PySparkException) as error:
+        raise SuiteError(f"has a constant that cannot be worked out: {_brief(error)}") from error
 
 
 def _children(sequence: Any) -> list[Any]:
     return [sequence.apply(i) for i in range(sequence.size())]
 
 
-def _java_message(error: Py4JJavaError) -> str:
-    return str(error.java_exception.getMessage()).splitlines()[0]
+def _brief(error: Exception) -> str:
+    """Return the first line that says something, without Spark's error number."""
+    java = getattr(error, "java_exception", None)
+    text = str(java.getMessage()) if java is not None else str(error)
+    return next(line for line in text.splitlines() if line.strip()).partition(" SQLSTATE")[0]
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep pyspark from logging the stack of an error that becomes one sentence here."""
+    logger = logging.getLogger("SQLQueryContextLogger")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
