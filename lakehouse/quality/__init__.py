@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lakehouse.quality.gate import Gate, compile_gate
     from lakehouse.quality.results import append_results, prune_results
     from lakehouse.quality.suites import Action, LoadedSuite, Rule, Suite, drop, fail, load, warn
-    from lakehouse.quality.validate import ValidationResult, validate
+    from lakehouse.quality.validation import ValidationResult, validate
 
 __all__ = [
     "Action",
@@ -32,12 +32,10 @@ __all__ = [
 ]
 
 _HOME = {"Gate": "gate", "compile_gate": "gate", "append_results": "results", "prune_results": "results"}
-_HOME |= {"ValidationResult": "validate", "validate": "validate"}
+_HOME |= {"ValidationResult": "validation", "validate": "validation"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Stored over the submodule of the same name (validate), which importing it sets here.
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOME.get(name, 'suites')}"), name)
-    return value
+    return getattr(importlib.import_module(f"{__name__}.{_HOME.get(name, 'suites')}"), name)

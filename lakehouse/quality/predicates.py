@@ -45,16 +45,12 @@ def _between(c: Column, k: Mapping[str, Any]) -> Column:
 
 
 def _regex_list(c: Column, k: Mapping[str, Any]) -> Column:
-    if not k["regex_list"]:
-        raise SuiteError("needs at least one regex in regex_list.")
     if k.get("match_on") == "all":
         return reduce(and_, (c.rlike(regex) for regex in k["regex_list"]))
     return c.rlike("|".join(k["regex_list"]))
 
 
 def _no_regex(c: Column, k: Mapping[str, Any]) -> Column:
-    if not k["regex_list"]:
-        raise SuiteError("needs at least one regex in regex_list.")
     return reduce(and_, (~c.rlike(regex) for regex in k["regex_list"]))
 
 
@@ -62,8 +58,6 @@ def _like(c: Column, k: Mapping[str, Any]) -> Column:
     from lakehouse.quality.like import matches
 
     patterns = k["like_pattern_list"] if "like_pattern_list" in k else [k["like_pattern"]]
-    if not patterns:
-        raise SuiteError("needs at least one pattern in like_pattern_list.")
     return matches(c, patterns, k.get("match_on"), k.get("escape"))
 
 
@@ -92,8 +86,6 @@ def _all_equal(columns: list[Column], types: list[T.DataType], k: Mapping[str, A
 
 def _unique_within(columns: list[Column], types: list[T.DataType], k: Mapping[str, Any]) -> Column:
     pairs = [(a, b) for i, a in enumerate(columns) for b in columns[i + 1 :]]
-    if not pairs:
-        raise SuiteError("needs at least two columns in column_list.")
     return ~reduce(or_, (a.eqNullSafe(b) for a, b in pairs))
 
 
