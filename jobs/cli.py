@@ -20,11 +20,12 @@ from jobs.commands.query import query
 from jobs.commands.rebuild import rebuild
 from jobs.commands.replay import replay
 from jobs.commands.run import run
+from jobs.commands.status import status
 from jobs.commands.up import up
 from jobs.console import errors
 from lakehouse.errors import TidemillError
 
-COMMANDS = (up, down, run, replay, account, rebuild, query, doctor)
+COMMANDS = (up, down, status, run, replay, account, rebuild, query, doctor)
 
 app = typer.Typer(
     name="tidemill",
