@@ -11,7 +11,7 @@ import typer
 from jobs.console import Json, console, errors, print_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
     from lakehouse.serving.query import QueryResult
 
@@ -78,9 +78,7 @@ def query(
         writer.writerows([["" if value is None else _text(value, float_format="r") for value in row] for row in result.rows()])
         errors.print(_footer(result), markup=False, style="dim")
     else:
-        view = _table(result)
-        # A pipe has no width, so nothing is cut there.
-        console.print(view, width=None if console.is_terminal else console.measure(view).maximum, soft_wrap=True)
+        _show(result)
         console.print(_footer(result), markup=False, style="dim")
 
 
@@ -91,23 +89,46 @@ def _versions(written: list[str]) -> dict[str, int]:
     for item in written:
         name, _, number = item.partition("=")
         if not number.isascii() or not number.isdigit():
-            raise QueryRefusedError(f"--version {item} is not layer.table=N, with N a version number.")
+            raise QueryRefusedError(f"--version {item} is not TABLE=N, with N a version number.")
         versions[name.strip()] = int(number)
     return versions
 
 
-def _table(result: QueryResult) -> Table:
+def _show(result: QueryResult) -> None:
+    """Print a table, or, where the terminal is too narrow for it, one row below the other."""
+    from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
+    unbounded = Console(width=1_000_000)
+    names = [Text(_visible(name), "bold") for name in result.columns]
+    rows = [[_cell(value) for value in row] for row in result.rows()]
     view = Table()
-    for name, kind in zip(result.columns, result.types, strict=True):
-        view.add_column(
-            Text(_visible(name)), justify="right" if kind.startswith(_NUMBERS) and "[" not in kind else "left", overflow="fold"
-        )
-    for row in result.rows():
-        view.add_row(*(Text("null", "dim") if value is None else Text(_visible(_text(value))) for value in row))
-    return view
+    for name, kind in zip(names, result.types, strict=True):
+        is_number = kind.startswith(_NUMBERS) and not kind.endswith("]")
+        view.add_column(name, justify="right" if is_number else "left", no_wrap=True)
+    for row in rows:
+        view.add_row(*row)
+    width = Measurement.get(unbounded, unbounded.options, view).maximum
+    if not console.is_terminal:  # a pipe is as wide as it must be
+        Console(width=width, highlight=False).print(view)
+        return
+    if width <= console.width:
+        console.print(view)
+        return
+    for number, row in enumerate(rows, 1):
+        record = Table.grid(padding=(0, 2))
+        for name, cell in zip(names, row, strict=True):
+            record.add_row(name, cell)
+        console.rule(f"row {number}", align="left", style="dim")
+        console.print(record)
+
+
+def _cell(value: Any) -> Text:
+    from rich.text import Text
+
+    return Text("null", "dim") if value is None else Text(_visible(_text(value)))
 
 
 def _footer(result: QueryResult) -> str:

@@ -133,7 +133,7 @@ def _execute(
         rows += batch.num_rows
         if rows > limit:
             break
-    columns, types = tuple(relation.columns), tuple(str(x) for x in relation.types)
+    columns, types = tuple(relation.columns), tuple(str(x).strip('"') for x in relation.types)
     return columns, types, Table.from_batches(batches, schema=reader.schema)
 
 
