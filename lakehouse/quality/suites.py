@@ -104,9 +104,9 @@ class Rule:
     def __str__(self) -> str:
         """Return one line for people: the id, what is asked, of which rows."""
         hidden = {"column", "column_A", "column_B", "column_list"}
-        asked = ", ".join(f"{k}={v!r}" for k, v in self.kwargs.items() if k not in hidden and v is not None)
-        condition = f" where {self.row_condition}" if self.row_condition else ""
-        return " – ".join(filter(None, [self.id, asked + condition, self.description]))
+        asked = [f"{k}={v!r}" for k, v in self.kwargs.items() if k not in hidden and v is not None and v is not False]
+        condition = f"where {self.row_condition}" if self.row_condition else ""
+        return " – ".join(filter(None, [self.id, ", ".join(asked), condition, self.description]))
 
 
 @dataclass(frozen=True)
