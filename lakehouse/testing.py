@@ -47,8 +47,7 @@ def frame(spark: SparkSession, ddl: str, rows: Iterable[Sequence[Any] | Mapping[
 
 def rows_of(table: DataFrame | pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a Spark or pandas table as plain values; missing is ``None``, a moment has its zone (UTC)."""
-    arrow = table.toArrow() if isinstance(table, DataFrame) else pa.Table.from_pandas(table, preserve_index=False)
-    return [{name: _plain(value) for name, value in row.items()} for row in arrow.to_pylist()]
+    return [{name: _plain(value) for name, value in row.items()} for row in _arrow(table).to_pylist()]
 
 
 def assert_same_rows(actual: DataFrame | pd.DataFrame, expected: DataFrame | pd.DataFrame) -> None:
@@ -59,7 +58,7 @@ def assert_same_rows(actual: DataFrame | pd.DataFrame, expected: DataFrame | pd.
     """
     names = list(expected.columns)
     assert set(actual.columns) == set(names), f"columns differ: {sorted(actual.columns)} and {sorted(names)}"
-    left, right = (Counter(tuple(map(_hashable, row.values())) for row in rows_of(x[names])) for x in (actual, expected))
+    left, right = (Counter(zip(*map(_hashable, _arrow(x[names]).columns), strict=True)) for x in (actual, expected))
     extra, absent = left - right, right - left
     assert not extra and not absent, (
         f"{extra.total()} rows are not expected, {absent.total()} are missing, of {right.total()} ({', '.join(names)})\n"
@@ -138,7 +137,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _hashable(value: Any) -> Any:
-    if isinstance(value, float) and value != value:
-        return "NaN"  # equal to itself here, unlike in arithmetic
-    return repr(value) if isinstance(value, list | dict | set) else value
+def _arrow(table: DataFrame | pd.DataFrame) -> pa.Table:
+    return table.toArrow() if isinstance(table, DataFrame) else pa.Table.from_pandas(table, preserve_index=False)
+
+
+def _hashable(column: pa.ChunkedArray) -> list[Any]:
+    """Return a column's values so that equal ones have equal hashes; column by column, which is fast enough for a year."""
+    if pa.types.is_timestamp(column.type):
+        return list(column.cast(pa.timestamp("us", "UTC")).cast(pa.string()).to_pylist())
+    values = column.to_pylist()
+    if pa.types.is_floating(column.type):
+        return ["NaN" if value != value else value for value in values]  # equal to itself here, unlike in arithmetic
+    return [repr(value) for value in values] if pa.types.is_nested(column.type) else list(values)

@@ -13,6 +13,7 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from kafka.net.compat import KafkaNetClient
 
 from lakehouse.catalog import Kafka
 from lakehouse.errors import SourceError
@@ -63,17 +64,28 @@ def admin(settings: Settings, timeout_ms: int = _TIMEOUT_MS) -> Iterator[KafkaAd
     servers = settings.require("kafka")
     client = None
     try:
-        client = KafkaAdminClient(
-            request_timeout_ms=timeout_ms,
-            bootstrap_timeout_ms=timeout_ms,
-            **_client_options(settings),
-        )
+        client = _connected(request_timeout_ms=timeout_ms, bootstrap_timeout_ms=timeout_ms, **_client_options(settings))
         yield client
     except KafkaError as error:
         raise SourceError(f"Kafka at {servers}: {error}; check that the broker runs (`tidemill status`).") from error
     finally:
         if client is not None:
             client.close()
+
+
+def _connected(**options: Any) -> KafkaAdminClient:
+    made: list[KafkaNetClient] = []
+
+    def remember(**config: Any) -> KafkaNetClient:
+        made.append(KafkaNetClient(**config))
+        return made[0]
+
+    try:
+        return KafkaAdminClient(kafka_client=remember, **options)
+    except KafkaError:
+        for client in made:  # kafka-python does not: its thread would go on trying for ever
+            client.close()
+        raise
 
 
 def ensure_topic(settings: Settings, source: Kafka) -> None:
