@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands.account import account
+from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
 from jobs.commands.down import down
 from jobs.commands.query import query
@@ -25,7 +26,7 @@ from jobs.commands.up import up
 from jobs.console import errors
 from lakehouse.errors import TidemillError
 
-COMMANDS = (up, down, status, run, replay, account, rebuild, query, doctor)
+COMMANDS = (up, down, demo, status, run, replay, account, rebuild, query, doctor)
 
 app = typer.Typer(
     name="tidemill",

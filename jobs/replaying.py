@@ -29,7 +29,7 @@ def replay_all(
     start: datetime | None,
     end: datetime | None,
     speed: float | None,
-    console: Console,
+    console: Console | None = None,
 ) -> dict[str, ReplayResult]:
     """Replay feeds side by side; see :func:`lakehouse.sources.replay.replay`.
 
@@ -41,7 +41,7 @@ def replay_all(
         start: First moment, UTC when it has no time zone.
         end: First moment that is no more wanted, likewise.
         speed: Times faster than real time.
-        console: Where the bars are drawn.
+        console: Where the bars are drawn; none are when left out.
     """
     names = list(feeds or replayable(workspace, catalog))
     columns = (TextColumn("{task.description}"), TextColumn("{task.fields[sent]:,} events"))

@@ -76,10 +76,10 @@ def query(
         writer = csv.writer(sys.stdout)
         writer.writerow(result.columns)
         writer.writerows([["" if value is None else _text(value, float_format="r") for value in row] for row in result.rows()])
-        errors.print(_footer(result), markup=False, style="dim")
+        errors.print(footer(result), markup=False, style="dim")
     else:
-        _show(result)
-        console.print(_footer(result), markup=False, style="dim")
+        show(result)
+        console.print(footer(result), markup=False, style="dim")
 
 
 def _versions(written: list[str]) -> dict[str, int]:
@@ -94,7 +94,7 @@ def _versions(written: list[str]) -> dict[str, int]:
     return versions
 
 
-def _show(result: QueryResult) -> None:
+def show(result: QueryResult) -> None:
     """Print a table, or, where the terminal is too narrow for it, one row below the other."""
     from rich.console import Console
     from rich.measure import Measurement
@@ -131,7 +131,8 @@ def _cell(value: Any) -> Text:
     return Text("null", "dim") if value is None else Text(_visible(_text(value)))
 
 
-def _footer(result: QueryResult) -> str:
+def footer(result: QueryResult) -> str:
+    """Return the line below an answer: which versions were read, how many rows, how long."""
     rows = result.table.num_rows
     read = [f"{name} @ version {version}" for name, version in result.versions.items()]
     count = f"the first {rows:,} rows (--limit N for more)" if result.truncated else f"{rows:,} row{'' if rows == 1 else 's'}"

@@ -28,6 +28,7 @@ def run(
 
     Example: `tidemill run --once`
     """
+    from jobs.commands.up import fetch_jars
     from jobs.live import LiveProgress
     from lakehouse.errors import TidemillError
     from lakehouse.lanes.owner import Owner
@@ -35,6 +36,7 @@ def run(
     from lakehouse.workspace import Workspace
 
     workspace = Workspace.find()
+    fetch_jars("spark", "Fetching Spark's jars")
     with owning(workspace, "tidemill run", set_aside=set_aside or (), accept_loss=accept_loss or ()) as context:
         owner = Owner(context)
         for number in (signal.SIGINT, signal.SIGTERM):

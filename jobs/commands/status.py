@@ -94,8 +94,8 @@ def _tables(found: Status) -> RenderableType:
     view = Table(box=None, pad_edge=False)
     view.add_column("table", no_wrap=True)
     view.add_column("state")
-    for heading in ("rows", "rows/s", "lag", "last batch", "took", "passed"):
-        view.add_column(heading, justify="right")
+    for heading in ("rows", "rows/s", "lag", "last batch"):
+        view.add_column(heading, justify="right", no_wrap=True)
     for name, table in found.tables.items():
         batch = table.last_batch
         view.add_row(
@@ -105,8 +105,6 @@ def _tables(found: Status) -> RenderableType:
             _number(table.rows_per_second),
             _number(table.lag),
             _ago(found.at, batch.at) if batch else "–",
-            f"{batch.duration_ms / 1000:,.1f} s" if batch else "–",
-            f"{table.pass_rate:.2%}" if table.pass_rate is not None else "–",
         )
     return view
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jobs.console import Json, console, errors, print_json
 
 if TYPE_CHECKING:
-    from lakehouse.workspace import Workspace
+    from lakehouse.jvm.jars import JarSet
 
 
 def up(as_json: Json = False) -> None:
@@ -19,11 +19,13 @@ def up(as_json: Json = False) -> None:
     Example: `tidemill up`
     """
     from jobs.servers import Progress, as_dict, table
+    from lakehouse.settings import external_parts
     from lakehouse.stack import supervisor
     from lakehouse.workspace import Workspace
 
     workspace = Workspace.find()
-    _fetch_jars(workspace)
+    if "kafka" not in external_parts(workspace):
+        fetch_jars("kafka", "Fetching Kafka's jars")
     with Progress(errors) as progress:
         servers = supervisor.up(workspace, progress.report)
     if as_json:
@@ -32,15 +34,15 @@ def up(as_json: Json = False) -> None:
         console.print(table(servers))
 
 
-def _fetch_jars(workspace: Workspace) -> None:
+def fetch_jars(name: JarSet, title: str) -> None:
+    """Fetch what the cache lacks of a class path, with a progress bar."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from lakehouse.jvm.jars import fetch, missing
-    from lakehouse.settings import external_parts
 
-    if "kafka" in external_parts(workspace) or not (absent := missing("kafka")):
+    if not (absent := missing(name)):
         return
-    columns = TextColumn("Fetching Kafka's jars"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=errors) as progress:
         task = progress.add_task("jars", total=len(absent))
-        fetch("kafka", lambda jar: progress.advance(task))
+        fetch(name, lambda jar: progress.advance(task))

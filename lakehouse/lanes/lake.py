@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -112,21 +113,22 @@ class LakeLane:
         Args:
             on_table: Called with a table's name and its state.
         """
-        for reference in self._references:
-            reference.prepare()
-        for run in self._runs:
-            while not self._stop.is_set():
-                on_table(run.spec.full_name, "running")
-                self._start(run, once=True)
-                while run.query is not None and run.query.isActive and not self._stop.is_set():
-                    run.query.awaitTermination(1)
-                    self._watch(run)
-                self._watch(run)
-                if run.state != "paused":
-                    break
-                self._stop.wait(max(0.0, run.again_at - time.monotonic()))
-            on_table(run.spec.full_name, run.state)
-        self._end()
+        try:
+            self._prepare()
+            for level in self._levels:
+                open_runs = [run for run in level if run.state != "stopped"]
+                while open_runs and not self._stop.is_set():
+                    for run in open_runs:
+                        if run.state in ("idle", "paused") and time.monotonic() >= run.again_at:
+                            self._start(run, once=True)
+                            on_table(run.spec.full_name, run.state)
+                        self._watch(run)
+                    for run in [run for run in open_runs if run.state in ("done", "stopped")]:
+                        on_table(run.spec.full_name, run.state)
+                        open_runs.remove(run)
+                    self._stop.wait(0.05)
+        finally:
+            self._end()
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
         """Keep every table up to date until :meth:`stop`.
@@ -137,9 +139,8 @@ class LakeLane:
         Raises:
             LeaseLostError: Another process owns the tables now.
         """
-        for reference in self._references:
-            reference.prepare()
         try:
+            self._prepare()
             while not self._stop.wait(0.5):
                 for run in self._runs:
                     if run.state in ("idle", "paused") and time.monotonic() >= run.again_at:
@@ -150,6 +151,38 @@ class LakeLane:
                 on_tick()
         finally:
             self._end()
+
+    @property
+    def waiting(self) -> bool:
+        """True when every query runs and waits for data: what has arrived is through all layers."""
+        return all(
+            run.query is not None and not run.query.status["isDataAvailable"] and not run.query.status["isTriggerActive"]
+            for run in self._runs
+            if run.state != "stopped"
+        )
+
+    @property
+    def _levels(self) -> list[list[_Run]]:
+        """The queries in rounds: those of one round read only tables of earlier rounds."""
+        depth: dict[str, int] = {}
+        for run in self._runs:
+            above = [depth[source.name] + 1 for source in run.spec.inputs.values() if source.name in depth]
+            depth[run.spec.full_name] = max(above, default=0)
+        return [[run for run in self._runs if depth[run.spec.full_name] == n] for n in range(max(depth.values(), default=-1) + 1)]
+
+    def _prepare(self) -> None:
+        """Make all tables, side by side: each waits for the object store most of the time."""
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(ReferenceTable.prepare, self._references))
+            for level in self._levels:
+                list(pool.map(self._prepare_one, level))
+
+    def _prepare_one(self, run: _Run) -> None:
+        try:
+            run.table.prepare()
+            run.prepared = True
+        except Exception as error:  # classified like the failure of a query
+            self._failed(run, error)
 
     def rebuild(self, full_name: str) -> int:
         """Reprocess one table from its input; its query stands still meanwhile, and goes on after it. Returns the rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from lakehouse.control import Control
 from lakehouse.lanes.context import Context
 from lakehouse.lanes.epoch import Epochs
 from lakehouse.lease import Lease
+from lakehouse.quality.suites import import_gx
 from lakehouse.session import build_session
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
@@ -47,6 +49,9 @@ def owning(
     objects = Objects(settings)
     lease = Lease(control, seconds=settings.lake.lease_seconds)
     lease.acquire(holder)
+    # Great Expectations takes seconds to import, and so does the driver to start.
+    warm = threading.Thread(target=import_gx, name="import", daemon=True)
+    warm.start()
     try:
         objects.ensure_bucket()
         spark = build_session(settings, f"tidemill {workspace.name}", scratch=workspace.state / "spark", extra=extra)
