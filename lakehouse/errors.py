@@ -69,3 +69,7 @@ class QueryRefusedError(TidemillError):
 
 class QueryFailedError(TidemillError):
     """A query was allowed, but could not be answered."""
+
+
+class ServeError(TidemillError):
+    """The pages cannot be served."""

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from lakehouse.catalog import Catalog
 from lakehouse.control import Control
+from lakehouse.errors import ServeError, TidemillError
 from lakehouse.settings import Settings
 from lakehouse.telemetry.history import COLUMNS, history
 from lakehouse.telemetry.lane import LaneStatus
@@ -20,7 +21,20 @@ from lakehouse.telemetry.reader import StatusReader
 from lakehouse.telemetry.status import FeedStatus, ServerStatus, Status, TableStatus
 from lakehouse.workspace import Workspace
 
-__all__ = ["FeedStatus", "LaneStatus", "Operations", "ServerStatus", "Snapshot", "Status", "TableStatus", "Workspace"]
+__all__ = [
+    "FeedStatus",
+    "LaneStatus",
+    "Operations",
+    "ServeError",
+    "ServerStatus",
+    "Snapshot",
+    "Status",
+    "TableStatus",
+    "TidemillError",
+    "Workspace",
+    "docs_folder",
+    "operations",
+]
 
 _MAX_AGE = 1.5
 
@@ -47,20 +61,24 @@ class Operations:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._catalog = Catalog.load(workspace)
-        self._reader = StatusReader(workspace, self._catalog)
+        self._catalog: Catalog | None = None
+        self._reader: StatusReader | None = None
         self._control: Control | None = None
         self._dsn: SecretStr | None = None
         self._snapshot: Snapshot | None = None
         self._lock = threading.Lock()
 
     @property
-    def docs(self) -> Path:
-        """The folder of the Data Docs, which may not be there yet."""
-        return self._workspace.state / "gx" / "uncommitted" / "data_docs" / "local_site"
+    def latest(self) -> Snapshot | None:
+        """The last reading; ``None`` before the first."""
+        return self._snapshot
 
     def read(self, max_age: float = _MAX_AGE) -> Snapshot:
-        """Return the last reading, or a new one when it is older than ``max_age`` seconds. Takes up to some seconds then."""
+        """Return the last reading, or a new one when it is older than ``max_age`` seconds. Takes up to some seconds then.
+
+        Raises:
+            TidemillError: The workspace's tables or settings are wrong.
+        """
         with self._lock:
             if self._snapshot is None or time.time() - self._snapshot.read_at > max_age:
                 self._snapshot = self._read()
@@ -74,12 +92,15 @@ class Operations:
                 self._control = None
 
     def _read(self) -> Snapshot:
+        if self._catalog is None or self._reader is None:
+            self._catalog = Catalog.load(self._workspace)
+            self._reader = StatusReader(self._workspace, self._catalog)
         read_at = time.time()
         settings = Settings.load(self._workspace)
         status = self._reader.read(settings, self._connect(settings))
         ledger = self._reader.ledger
         figures = history(ledger, status, self._catalog) if ledger else pd.DataFrame(columns=COLUMNS)
-        return Snapshot(status, figures, (self.docs / "index.html").is_file(), read_at)
+        return Snapshot(status, figures, (docs_folder(self._workspace) / "index.html").is_file(), read_at)
 
     def _connect(self, settings: Settings) -> Control | None:
         """Return the control database; one that was away, or came back elsewhere, is tried again at each reading."""
@@ -90,3 +111,20 @@ class Operations:
         if self._control is None:
             self._control, self._dsn = open_control(settings), dsn
         return self._control
+
+
+_shared: dict[Path, Operations] = {}
+_sharing = threading.Lock()
+
+
+def operations(workspace: Workspace) -> Operations:
+    """Return the readings of a workspace, the same ones for all who ask in this process."""
+    with _sharing:
+        if workspace.root not in _shared:
+            _shared[workspace.root] = Operations(workspace)
+        return _shared[workspace.root]
+
+
+def docs_folder(workspace: Workspace) -> Path:
+    """Return the folder of the Data Docs, which may not be there yet."""
+    return workspace.state / "gx" / "uncommitted" / "data_docs" / "local_site"

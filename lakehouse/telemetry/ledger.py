@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -36,7 +36,15 @@ _REASONS = """SELECT reason.key AS reason, sum(reason.value::bigint)::bigint AS 
     GROUP BY 1 ORDER BY 2 DESC, 1"""
 _UNDECLARED = """SELECT feed, field, sum(records)::bigint AS records FROM tidemill.undeclared_field
     GROUP BY 1, 2 ORDER BY 3 DESC, 2"""
+_WAITING = """SELECT coalesce(sum(rows_written), 0)::bigint AS all, coalesce(sum(rows_written)
+        FILTER (WHERE finished_at > now() - %s * interval '1 second'), 0)::bigint AS late
+    FROM tidemill.batch WHERE "table" = ANY(%s) AND finished_at > %s"""
 _NEWEST_POSITIONS = 200
+SLACK_SECONDS = 3.0
+"""A batch is recorded a while after its commit, so one that was recorded this soon after its reader began may have been read."""
+LATE_SECONDS = 300.0
+"""How long rows may wait for a running query before it is clear that they are none of its business."""
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 Positions = dict[str, dict[int, int]]
 """Topic id → partition → the offset after the last record that was judged."""
@@ -75,6 +83,19 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Rows that inputs wrote since a derived table's last batch began.
+
+    Attributes:
+        all: All of them.
+        late: Those of the last :data:`LATE_SECONDS`.
+    """
+
+    all: int
+    late: int
+
+
+@dataclass(frozen=True)
 class Ledger:
     """The control database at one moment.
 
@@ -83,6 +104,7 @@ class Ledger:
         states: Table → its row in ``table_state``.
         last: Table → its latest batch.
         recent: The batches of the last :data:`WINDOW_SECONDS`, oldest first.
+        waiting: Derived table → rows of its inputs that it has not read.
         positions: Ingest table → how far it has judged.
         undeclared: Feed → field → records.
         validated: Table → its row in ``validated``.
@@ -93,6 +115,7 @@ class Ledger:
     states: Mapping[str, Mapping[str, Any]]
     last: Mapping[str, Batch]
     recent: Sequence[Batch]
+    waiting: Mapping[str, Waiting]
     positions: Mapping[str, Positions]
     undeclared: Mapping[str, Mapping[str, int]]
     validated: Mapping[str, Mapping[str, Any]]
@@ -107,13 +130,14 @@ def open_control(settings: Settings) -> Control | None:
         return None
 
 
-def read_ledger(control: Control, tables: Sequence[str], ingest: Sequence[str]) -> Ledger:
+def read_ledger(control: Control, tables: Sequence[str], ingest: Sequence[str], derived: Mapping[str, Sequence[str]]) -> Ledger:
     """Read everything but the reasons.
 
     Args:
         control: The control database.
         tables: ``layer.name`` of all tables.
         ingest: ``layer.name`` of the tables that read bronze.
+        derived: ``layer.name`` of the other tables that have a query → those that they read.
 
     Raises:
         psycopg.OperationalError: The database is away; this is not retried, for the next reading comes soon.
@@ -128,11 +152,18 @@ def read_ledger(control: Control, tables: Sequence[str], ingest: Sequence[str]) 
         undeclared: dict[str, dict[str, int]] = {}
         for row in ask(_UNDECLARED):
             undeclared.setdefault(row["feed"], {})[row["field"]] = row["records"]
+        last = {row["table"]: Batch(**row) for row in ask(_LAST, list(tables))}
+        waiting = {}
+        for table, inputs in derived.items():
+            own = last.get(table)
+            since = own.finished_at - timedelta(milliseconds=own.duration_ms, seconds=-SLACK_SECONDS) if own else _EVER
+            waiting[table] = Waiting(**ask(_WAITING, LATE_SECONDS, list(inputs), since)[0])
         return Ledger(
             now=ask("SELECT now() AS now")[0]["now"],
             states={row["table"]: row for row in ask("SELECT * FROM tidemill.table_state")},
-            last={row["table"]: Batch(**row) for row in ask(_LAST, list(tables))},
+            last=last,
             recent=[Batch(**row) for row in ask(_RECENT, list(tables), WINDOW_SECONDS)],
+            waiting=waiting,
             positions=_positions(ask(_POSITIONS, list(ingest), _NEWEST_POSITIONS)),
             undeclared=undeclared,
             validated={row["table"]: row for row in ask("SELECT * FROM tidemill.validated")},

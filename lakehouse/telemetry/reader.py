@@ -26,7 +26,7 @@ from lakehouse.telemetry.status import BatchStatus, FeedStatus, ServerStatus, St
 from lakehouse.workspace import Workspace
 
 RATE_SECONDS = 60
-"""Rates are over this many seconds."""
+"""Rates are over this many seconds, or over a few batches where one takes longer."""
 
 _KAFKA_TIMEOUT_MS = 3_000
 T = TypeVar("T")
@@ -69,6 +69,8 @@ class StatusReader:
             self.ledger = _result(ledger, notes)
         if self.ledger is None:
             notes.append("PostgreSQL does not answer, so states, rates and the last batches are not known.")
+        elif reason := self.ledger.states.get("quality", {}).get("reason"):
+            notes.append(f"The last validation did not end well: {reason}")
         reading = _Reading(self._workspace, self._catalog, servers, self.ledger, rows, topics)
         return reading.status(notes, self._feeds(reading, control))
 
@@ -93,7 +95,12 @@ class StatusReader:
 
     def _ledger(self, control: Control) -> Ledger:
         ingest = [spec.full_name for spec in self._catalog if spec.is_ingest]
-        return read_ledger(control, [spec.full_name for spec in self._catalog], ingest)
+        derived = {
+            spec.full_name: lag.inputs_of(spec, self._catalog)
+            for spec in self._catalog
+            if spec.layer in ("silver", "gold") and not spec.is_ingest
+        }
+        return read_ledger(control, [spec.full_name for spec in self._catalog], ingest, derived)
 
     def _feeds(self, reading: _Reading, control: Control | None) -> dict[str, FeedStatus]:
         feeds = {}
@@ -199,17 +206,17 @@ class _Reading:
             rows=count.rows if count else None,
             version=count.version if count else None,
             rows_per_second=_rate(ledger, name) if ledger and spec.layer != "reference" else None,
-            lag=self._lag(spec, feed),
+            lag=self._lag(spec, feed, state),
             last_batch=_batch(last) if last else None,
             pass_rate=_pass_rate(feed) if feed and spec.is_ingest else None,
             validation=_validation(validated) if validated else None,
         )
 
-    def _lag(self, spec: TableSpec, feed: FeedStatus | None) -> int | None:
+    def _lag(self, spec: TableSpec, feed: FeedStatus | None, state: str) -> int | None:
         if spec.layer == "reference":
             return None
         if feed is None:
-            return lag.rows_waiting(spec, self._catalog, self.ledger) if self.ledger else None
+            return lag.rows_waiting(spec, self.ledger, running=state == "running") if self.ledger else None
         judged = (feed.silver, feed.dead_letters, feed.duplicates)
         if feed.read is None or None in judged:
             return None
@@ -236,13 +243,14 @@ def _result(future: Future[T] | None, notes: list[str]) -> T | None:
 
 
 def _rate(ledger: Ledger, table: str) -> float:
-    """Return what a table read a second over the last minute, or since its first batch in it."""
+    """Return what a table read a second over the last minute, or over its last batches when one takes longer than that."""
     now = ledger.now.timestamp()
-    batches = [batch for batch in ledger.recent if batch.table == table and batch.finished > now - RATE_SECONDS]
-    if not batches:
+    batches = [batch for batch in ledger.recent if batch.table == table]
+    window = max([RATE_SECONDS, *(1.5 * batch.duration_ms / 1000 for batch in batches[-3:])])
+    counted = [batch for batch in batches if batch.finished > now - window]
+    if not counted:
         return 0.0
-    seconds = now - min(max(batch.started, now - RATE_SECONDS) for batch in batches)
-    return sum(batch.rows_read for batch in batches) / max(seconds, 1.0)
+    return sum(batch.rows_read for batch in counted) / max(now - min(batch.started for batch in counted), 1.0)
 
 
 def _batch(batch: Batch) -> BatchStatus:

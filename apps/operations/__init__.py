@@ -1,0 +1,1 @@
+"""The Operations page: how the tables, feeds and servers fare."""

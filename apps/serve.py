@@ -1,0 +1,131 @@
+"""Serves the pages of a workspace on this machine, from a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import panel as pn
+from tornado.ioloop import IOLoop
+from tornado.web import RedirectHandler
+from tornado.websocket import WebSocketClosedError
+
+from apps.pages import Page, load_pages
+from lakehouse.serving.operations import ServeError, Workspace, docs_folder
+
+HOME = "operations"
+DOCS = "data-docs"
+_START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Served:
+    """Pages that are served until they are stopped.
+
+    Attributes:
+        url: Address of the first page.
+        port: The port.
+    """
+
+    url: str
+    port: int
+    _loop: IOLoop
+    _server: Any
+    _thread: threading.Thread
+
+    def stop(self) -> None:
+        """Close all sessions and give the port back."""
+
+        def end() -> None:
+            self._server.stop()
+            self._loop.stop()
+
+        if self._thread.is_alive():
+            self._loop.add_callback(end)
+            self._thread.join(10)
+
+
+def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1") -> Served:
+    """Serve all pages, and return when they answer.
+
+    Args:
+        workspace: Whose pages and figures.
+        port: The port; 0: a free one.
+        address: Where to listen. Whoever reaches it sees the figures, so it should stay on this machine.
+
+    Raises:
+        ServeError: The port is taken.
+    """
+    pages = {name: _bound(page, workspace) for name, page in load_pages(workspace).items()}
+    port = _claim(address, port)
+    started: list[Served] = []
+    failed: list[BaseException] = []
+    ready = threading.Event()
+
+    def run() -> None:
+        events = asyncio.new_event_loop()
+        events.set_exception_handler(_complain)
+        asyncio.set_event_loop(events)
+        loop = IOLoop.current()
+        try:
+            server = _server(workspace, pages, port, address, loop)
+        except BaseException as error:  # handed to the caller
+            failed.append(error)
+            ready.set()
+            return
+        started.append(Served(f"http://{address}:{port}/{HOME}", port, loop, server, thread))
+        loop.add_callback(ready.set)
+        loop.start()
+        loop.close(all_fds=True)
+
+    thread = threading.Thread(target=run, name="pages", daemon=True)
+    thread.start()
+    ready.wait(_START_SECONDS)
+    if failed:
+        raise failed[0]
+    return started[0]
+
+
+def _server(workspace: Workspace, pages: dict[str, Any], port: int, address: str, loop: IOLoop) -> Any:
+    docs = docs_folder(workspace)
+    docs.mkdir(parents=True, exist_ok=True)  # so that pages built later are served too
+    server = pn.io.server.get_server(
+        pages,
+        port=port,
+        address=address,
+        # A page of another origin must not read the figures through the visitor's browser.
+        websocket_origin=[f"{address}:{port}", f"localhost:{port}"],
+        loop=loop,
+        static_dirs={DOCS: str(docs)},
+        extra_patterns=[(r"/", RedirectHandler, {"url": f"/{HOME}", "permanent": False})],
+        # Whoever has a page open is seen to leave within seconds.
+        check_unused_sessions_milliseconds=5_000,
+        unused_session_lifetime_milliseconds=15_000,
+    )
+    server.start()
+    return server
+
+
+def _complain(events: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    if not isinstance(context.get("exception"), WebSocketClosedError):  # a visitor left while a message was on its way
+        events.default_exception_handler(context)
+
+
+def _bound(page: Page, workspace: Workspace) -> Callable[[], Any]:
+    return lambda: page(workspace)  # Panel takes functions, and no partial ones
+
+
+def _claim(address: str, port: int) -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise ServeError(f"Port {port} at {address} cannot be used ({error.strerror}); choose another one.") from error
+        chosen: int = probe.getsockname()[1]
+        return chosen

@@ -1,0 +1,1 @@
+"""A page to copy; it is not served."""
