@@ -17,6 +17,8 @@ from jobs.commands.account import account
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
 from jobs.commands.down import down
+from jobs.commands.init import init
+from jobs.commands.new import new
 from jobs.commands.query import query
 from jobs.commands.rebuild import rebuild
 from jobs.commands.replay import replay
@@ -26,7 +28,7 @@ from jobs.commands.up import up
 from jobs.console import errors
 from lakehouse.errors import TidemillError
 
-COMMANDS = (up, down, demo, status, run, replay, account, rebuild, query, doctor)
+COMMANDS = (up, down, demo, status, run, replay, account, rebuild, query, init, new, doctor)
 
 app = typer.Typer(
     name="tidemill",

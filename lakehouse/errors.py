@@ -73,3 +73,7 @@ class QueryFailedError(TidemillError):
 
 class ServeError(TidemillError):
     """The pages cannot be served."""
+
+
+class ScaffoldError(TidemillError):
+    """A workspace, or a file in one, cannot be made."""

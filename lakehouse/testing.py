@@ -21,6 +21,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+from lakehouse.catalog import Catalog
+from lakehouse.deadletter.envelope import RECORD
+from lakehouse.workspace import Workspace
+
 if TYPE_CHECKING:
     from pyspark.sql.streaming.readwriter import DataStreamWriter
 
@@ -66,6 +70,45 @@ def assert_same_rows(actual: DataFrame | pd.DataFrame, expected: DataFrame | pd.
             [f"  not expected: {x}" for x in list(extra)[:SHOWN]] + [f"  missing:      {x}" for x in list(absent)[:SHOWN]]
         )
     )
+
+
+def verdicts(
+    spark: SparkSession,
+    workspace: Workspace,
+    feed: str,
+    values: Iterable[bytes | Mapping[str, Any] | None],
+    *,
+    at: datetime,
+) -> list[dict[str, Any]]:
+    """Put records through a feed's parser, function, suite and clock, as the lane does.
+
+    Args:
+        spark: The session.
+        workspace: Where the feed is declared.
+        feed: Its name.
+        values: What the records hold: bytes, or a mapping that is written as JSON, or ``None`` for a tombstone.
+        at: The records' Kafka timestamp, by which late and future are judged; UTC when it has no zone.
+
+    Returns:
+        For each record, in order, the table's own columns, ``_reasons`` (why it is a dead letter, or ``None``) and ``_failures``
+        (the ``fail`` rules that it breaks, or ``None``).
+    """
+    from lakehouse.lanes.judge import Judge
+    from lakehouse.quality import load
+
+    spec = Catalog.load(workspace).ingest(feed)
+    judge = Judge.compile(spark, spec, load(workspace, spec.suite) if spec.suite else None)
+    records = [
+        {
+            **{"topic": feed, "topic_id": "test", "partition": 0, "offset": offset, "timestamp": _moment(at)},
+            "value": json.dumps(value).encode() if isinstance(value, Mapping) else value,
+        }
+        for offset, value in enumerate(values)
+    ]
+    rows = [[record.get(name) for name in RECORD.names] for record in records]
+    judged = judge.judge(spark.createDataFrame(rows, schema=RECORD)).localCheckpoint()
+    judged = judged.where("NOT _suspect").union(judge.examine(judged.where("_suspect")))
+    return rows_of(judged.orderBy("_offset").select(*judge.schema.names, "_reasons", "_failures"))
 
 
 @dataclass
