@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from string import Template
 
+import apps
 import expectations
 import lakehouse
 from lakehouse.catalog import LAYERS, table_files
@@ -18,6 +19,9 @@ from lakehouse.workspace import MARKER, Workspace
 _TEMPLATES = Path(__file__).with_name("templates")
 _FOLDERS = (*LAYERS, "replay", "expectations/silver", "expectations/gold", "notebooks", "apps", "tests")
 _REPLAYERS = ("flights", "weather")
+
+TEMPLATE = "template"
+"""Name of the page to copy; it is not served."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
@@ -61,10 +65,7 @@ def make_feed(workspace: Workspace, name: str) -> list[Path]:
     Raises:
         ScaffoldError: The name cannot be used, or a file of that name is there.
     """
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
-        raise ScaffoldError(
-            f"{name!r} is no name for a feed: use lower-case letters, digits and underscores, a letter first, no word of Python's."
-        )
+    _check_name("feed", name)
     targets = {
         "bronze": workspace.tables / f"bronze/{name}.py",
         "silver": workspace.tables / f"silver/{name}.py",
@@ -89,6 +90,38 @@ def make_feed(workspace: Workspace, name: str) -> list[Path]:
             file.unlink()
         raise ScaffoldError(f"{error.filename} cannot be written: {error.strerror}.") from error
     return written
+
+
+def make_page(workspace: Workspace, name: str) -> list[Path]:
+    """Add a page: a copy of Tidemill's page template.
+
+    Args:
+        workspace: Where.
+        name: Of the page; its address and its title.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        ScaffoldError: The name cannot be used, or a page of that name is there.
+    """
+    _check_name("page", name)
+    source, target = Path(apps.__file__).parent / TEMPLATE, workspace.root / "apps" / name
+    if target.exists() or name == TEMPLATE:
+        raise ScaffoldError(f"{target} is there already; choose another name, or delete it first.")
+    try:
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    except OSError as error:
+        raise ScaffoldError(f"{target} cannot be written: {error.strerror or error}.") from error
+    return sorted(file for file in target.rglob("*") if file.is_file())
+
+
+def _check_name(what: str, name: str) -> None:
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise ScaffoldError(
+            f"{name!r} is no name for a {what}: use lower-case letters, digits and underscores, a letter first, "
+            "no word of Python's."
+        )
 
 
 def _copy_reference(folder: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from apps.pages import load_pages, titles
 from jobs.cli import app
-from jobs.scaffold import make_feed, make_workspace
+from jobs.scaffold import make_feed, make_page, make_workspace
 from lakehouse.catalog import Catalog
 from lakehouse.errors import ScaffoldError
 from lakehouse.workspace import Workspace
@@ -106,3 +107,25 @@ def test_only_known_kinds_are_made(workspace: Workspace) -> None:
     result = CliRunner().invoke(app, ["--workspace", str(workspace.root), "new", "fed", "readings"])
     assert result.exit_code == 2
     assert "feed" in result.output
+
+
+def test_a_page_is_served_from_the_workspace(workspace: Workspace) -> None:
+    written = make_page(workspace, "delays")
+    assert {str(file.relative_to(workspace.root)) for file in written} >= {"apps/delays/page.py", "apps/delays/data.py"}
+    assert titles(workspace)["delays"] == "Delays"
+    assert callable(load_pages(workspace)["delays"])
+
+
+def test_a_page_that_is_there_stays(workspace: Workspace) -> None:
+    (workspace.root / "apps/delays").mkdir()
+    for name in ("delays", "template"):
+        with pytest.raises(ScaffoldError, match="is there already"):
+            make_page(workspace, name)
+    with pytest.raises(ScaffoldError, match="is no name for a page"):
+        make_page(workspace, "../delays")
+
+
+def test_the_command_names_the_page(workspace: Workspace) -> None:
+    result = CliRunner().invoke(app, ["--workspace", str(workspace.root), "new", "page", "delays"])
+    assert result.exit_code == 0, result.output
+    assert "wrote apps/delays/page.py" in result.stdout
