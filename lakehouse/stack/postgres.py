@@ -155,4 +155,5 @@ def _run_as() -> list[str]:
         "--clear-groups",
         f"--inh-caps={keep}",
         f"--ambient-caps={keep}",
+        "--securebits=+no_setuid_fixup",  # access(2), by which initdb looks for its programs, then heeds the capability too
     ]
