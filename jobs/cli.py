@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands.account import account
+from jobs.commands.bench import bench
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
 from jobs.commands.down import down
@@ -28,7 +29,7 @@ from jobs.commands.up import up
 from jobs.console import errors
 from lakehouse.errors import TidemillError
 
-COMMANDS = (up, down, demo, status, run, replay, account, rebuild, query, init, new, doctor)
+COMMANDS = (up, down, demo, status, run, replay, account, rebuild, query, init, new, bench, doctor)
 
 app = typer.Typer(
     name="tidemill",

@@ -137,7 +137,8 @@ def status(workspace: Workspace) -> list[ServerStatus]:
 def _server(workspace: Workspace, state: StackState, part: Part, bucket: str | None = None) -> Server:
     folders = workspace.state / "data" / part, workspace.state / "logs" / f"{part}.log"
     site = Site(*folders, dict(state.ports.get(part, {})), dict(state.secrets.get(part, {})))
-    return S3(site, bucket) if part == "s3" and bucket else SERVERS[part](site)
+    server = SERVERS[part]
+    return server(site, bucket) if issubclass(server, S3) and bucket else server(site)
 
 
 def _bring_up(workspace: Workspace, state: StackState, part: Part, settings: Settings, report: Report) -> None:

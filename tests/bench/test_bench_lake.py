@@ -1,0 +1,115 @@
+"""The benchmark runs, its contenders agree with the generator, and scripts can read it. Nothing is measured here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def generate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.syspath_prepend(str(ROOT / "tests"))
+    import bench.lake.generate as module
+
+    yield module
+
+
+def test_any_part_of_the_events_is_the_same_part(generate: Any) -> None:
+    whole = list(generate.events(99_000, 101_500))
+    assert [*generate.events(99_000, 100_250), *generate.events(100_250, 101_500)] == whole
+    assert [event.timestamp_ms for event in whole] == sorted(event.timestamp_ms for event in whole)
+
+
+def test_what_is_expected_is_what_the_bytes_say(generate: Any) -> None:
+    """Count again, one event after the other, as a person would."""
+    stop = 109_000  # behind the first chunk; all kinds of bad records
+    gold: dict[tuple[str, int], tuple[int, int]] = {}
+    bad, seen, sizes = 0, set(), []
+    for event in generate.events(0, stop):
+        sizes.append(len(event.value))
+        try:
+            row = json.loads(event.value)
+            good = (
+                row["kind"] in generate.KINDS
+                and row["country"] in generate.COUNTRIES
+                and row["page"].startswith("/")
+                and row["amount"] >= 0
+                and isinstance(row["quantity"], int)
+                and row["user"]
+                and row["id"].encode() == event.key
+            )
+        except (ValueError, KeyError):
+            good = False
+        if not good:
+            bad += 1
+        elif row["id"] not in seen:
+            seen.add(row["id"])
+            minute = generate.FIRST_MS + int(row["id"][1:]) // 60_000 * 60_000
+            n, amount = gold.get((row["country"], minute), (0, 0))
+            gold[row["country"], minute] = n + 1, amount + row["amount"]
+    expected = generate.expected(stop)
+    assert (expected.read, expected.silver, expected.dead_letters) == (stop, len(seen), bad)
+    assert expected.gold == gold
+    assert bad == stop // 1000
+    assert len(seen) == stop - 2 * (stop // 1000)
+    assert 120 <= sum(sizes) / len(sizes) <= 250
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("pond",), "No benchmark pond; there are: lake."),
+        (("lake", "--only", "d"), "No contender d; there are: tidemill, plain_spark, tuned_spark, python_deltars."),
+    ],
+)
+def test_names_that_are_not_there_are_answered_with_those_that_are(arguments: tuple[str, ...], sentence: str) -> None:
+    done = bench(*arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.strip().endswith(sentence)
+
+
+def test_outside_a_checkout_the_sentence_says_where_benchmarks_are(tmp_path: Path) -> None:
+    (tmp_path / "tidemill.toml").write_text("")
+    done = bench("lake", workspace=tmp_path)
+    assert done.returncode == 1
+    assert "come with the source checkout" in done.stderr
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(1800)
+def test_one_object_on_standard_output() -> None:
+    done = bench("lake", "--events", "2000", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report.keys() == {"name", "machine", "figures", "ratios"}
+    assert report["name"] == "lake"
+    assert report["machine"]["cores"] == os.cpu_count()
+    assert report["figures"].keys() == {
+        "tidemill_events_per_s",
+        "plain_spark_events_per_s",
+        "tuned_spark_events_per_s",
+        "python_deltars_events_per_s",
+        "tidemill_peak_memory_mib",
+        "small_commit_p50_ms",
+    }
+    assert report["ratios"].keys() == {"to_plain_spark", "to_tuned_spark", "to_python_deltars"}
+    assert all(isinstance(value, float) and value > 0 for value in (report["figures"] | report["ratios"]).values())
+    ours, theirs = (report["figures"][f"{name}_events_per_s"] for name in ("tidemill", "python_deltars"))
+    assert report["ratios"]["to_python_deltars"] == pytest.approx(ours / theirs, rel=0.02)
+
+
+def bench(*arguments: str, workspace: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TIDEMILL_WORKSPACE": str(workspace)}
+    return subprocess.run(
+        [sys.executable, "-m", "jobs", "bench", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
