@@ -15,7 +15,9 @@ from rich.table import Table
 from lakehouse.catalog import Catalog
 from lakehouse.control import Control
 from lakehouse.settings import Settings
-from lakehouse.telemetry.progress import TableProgress, read_progress
+from lakehouse.telemetry.reader import StatusReader
+from lakehouse.telemetry.status import Status
+from lakehouse.workspace import Workspace
 
 _STYLES = {"running": "green", "done": "green", "paused": "yellow", "stopped": "red", "idle": "dim"}
 
@@ -24,14 +26,18 @@ class LiveProgress:
     """Draws the progress until it is left; a context manager.
 
     Args:
+        workspace: Whose tables are shown.
         settings: Where the control database and the broker are.
         catalog: The tables to show.
         console: Where to draw.
         plain_every: Seconds between two plain reports when the console is no terminal.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog, console: Console, plain_every: float = 15.0) -> None:
-        self._settings, self._catalog, self._console = settings, catalog, console
+    def __init__(
+        self, workspace: Workspace, settings: Settings, catalog: Catalog, console: Console, plain_every: float = 15.0
+    ) -> None:
+        self._settings, self._console = settings, console
+        self._reader = StatusReader(workspace, catalog)
         self._control = Control(settings.require("postgres"))
         self._plain_every = plain_every
         self._stop = threading.Event()
@@ -53,11 +59,11 @@ class LiveProgress:
 
     def table(self) -> Table:
         """Return the present progress."""
-        return progress_table(read_progress(self._settings, self._catalog, self._control))
+        return progress_table(self._reader.read(self._settings, self._control))
 
     def _draw_forever(self) -> None:
         drawn = time.monotonic()
-        while not self._stop.wait(1.0):
+        while not self._stop.wait(1.5):
             try:
                 if self._live is not None:
                     self._live.update(self.table(), refresh=True)
@@ -68,18 +74,23 @@ class LiveProgress:
                 continue  # the control database is away; the lanes pause too
 
 
-def progress_table(rows: list[TableProgress]) -> Table:
-    """Return the progress of tables for people."""
+def progress_table(status: Status) -> Table:
+    """Return the progress of the tables that have a query, for people."""
     view = Table(box=None, pad_edge=False)
     view.add_column("table")
     for heading in ("rows", "rows/s", "lag", "time left"):
         view.add_column(heading, justify="right")
     view.add_column("state")
-    for row in rows:
-        lag = "–" if row.lag is None else f"{row.lag:,}"
-        left = "–" if row.seconds_left is None else _duration(row.seconds_left)
-        state = f"[{_STYLES.get(row.state, 'dim')}]{row.state}[/]" + (f" [dim]{row.reason[:90]}[/]" if row.reason else "")
-        view.add_row(row.table, f"{row.rows:,}", f"{row.rate:,.0f}", lag, left, state)
+    for name, table in status.tables.items():
+        if table.layer == "reference":
+            continue
+        rate = table.rows_per_second or 0.0
+        left = "–" if table.lag is None or (table.lag and not rate) else _duration(table.lag / rate if table.lag else 0)
+        cells = ["–" if number is None else f"{number:,.0f}" for number in (table.rows, table.rows_per_second, table.lag)]
+        state = f"[{_STYLES.get(table.state, 'dim')}]{table.state}[/]" + (
+            f" [dim]{table.sentence[:90]}[/]" if table.sentence else ""
+        )
+        view.add_row(name, *cells, left, state)
     return view
 
 

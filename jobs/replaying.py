@@ -46,8 +46,9 @@ def replay_all(
     names = list(feeds or replayable(workspace, catalog))
     columns = (TextColumn("{task.description}"), TextColumn("{task.fields[sent]:,} events"))
     rates = (TextColumn("{task.fields[rate]:,.0f}/s"), TextColumn("{task.fields[clock]}"), TimeElapsedColumn())
+    shown = console is not None and console.is_terminal
     with (
-        Progress(*columns, *rates, console=console, disable=not console.is_terminal) as bars,
+        Progress(*columns, *rates, console=console, disable=not shown) as bars,
         ThreadPoolExecutor(len(names) or 1) as pool,
     ):
 

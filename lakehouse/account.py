@@ -128,7 +128,7 @@ def verify(settings: Settings, catalog: Catalog, control: Control, feed: str) ->
             *_two_places(database),
             *_no_place(database, positions(control, spec.full_name)),
             *_select(database, "not in bronze", "FROM place ANTI JOIN bronze USING (topic_id, partition, position)"),
-            *_select(database, "twice in bronze", "FROM bronze GROUP BY ALL HAVING count(*) > 1"),
+            *_select(database, "twice in bronze", "FROM bronze GROUP BY topic_id, partition, position HAVING count(*) > 1"),
             *_gaps(database, settings, catalog, feed),
         ]
         if {"duplicate", "silver"} <= set(there):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,9 @@ from lakehouse.session import build_session
 from lakehouse.settings import Settings
 from lakehouse.stack import supervisor
 from lakehouse.workspace import Workspace
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests are files, not packages; this makes lakes.py importable
+pytest_plugins = ["lakes"]
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +63,32 @@ def expected_flights() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+TIDES = {
+    "bronze/tides.py": (
+        "from lakehouse.catalog import Kafka, bronze\n\n"
+        'tides = bronze("tides", source=Kafka("tides"), description="Levels as they came.")\n'
+    ),
+    "silver/tides.py": (
+        "from typing import Annotated, Any\n\nfrom lakehouse.catalog import Bronze, Json, silver\n\n\n"
+        '@silver("tides", keys=["gauge"], parse=Json("gauge STRING, at TIMESTAMP"), event_time="at", watermark="1 hour",\n'
+        '        future="1 hour")\n'
+        'def tides(records: Annotated[Any, Bronze("tides")]) -> Any:\n    """Levels of each gauge."""\n    return records\n'
+    ),
+    "gold/levels.py": (
+        "from typing import Annotated, Any\n\nfrom lakehouse.catalog import Silver, gold\n\n\n"
+        '@gold("levels", keys=["gauge"])\n'
+        'def levels(tides: Annotated[Any, Silver("tides")]) -> Any:\n    """The highest level of each gauge."""\n    return tides\n'
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def tides(stack: tuple[Workspace, Settings], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace of one small feed on the running servers, for tests of what is shown of tables; nothing runs it."""
+    tables = tmp_path_factory.mktemp("tides")
+    for name, text in TIDES.items():
+        (tables / name).parent.mkdir(exist_ok=True)
+        (tables / name).write_text(text)
+    return Workspace(stack[0].root, {"workspace": {"name": "tides", "tables": str(tables)}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -35,6 +36,7 @@ def bench(
 
     workspace = Workspace.find()
     runner, report = _modules(workspace.root / "tests" / "bench", name)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the way that stops the servers
     wanted = [part.strip() for part in only.split(",")] if only else []
     with errors.status("") as status:
         shown = ""

@@ -64,7 +64,7 @@ def _once(workspace: Workspace, context: Context, owner: Owner, end: datetime | 
     results = replay_all(context.settings, workspace, context.catalog, None, start=None, end=end, speed=None, console=errors)
     for name, result in results.items():
         console.print(f"[green]✓[/] {name}: {result.acked:,} events published, {result.skipped:,} were there already.")
-    with LiveProgress(context.settings, context.catalog, console) as live:
+    with LiveProgress(workspace, context.settings, context.catalog, console) as live:
         stopped = owner.run_once()
         console.print(live.table())
     _answers(workspace, context)
@@ -103,7 +103,7 @@ def _until_stopped(
     telling = threading.Thread(target=tell_when_through, name="answers", daemon=True)
     telling.start()
     try:
-        with LiveProgress(context.settings, context.catalog, console):
+        with LiveProgress(workspace, context.settings, context.catalog, console):
             stopped = owner.run()
     finally:
         told.set()

@@ -41,7 +41,7 @@ def run(
         owner = Owner(context)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: owner.lane.stop())
-        with LiveProgress(context.settings, context.catalog, errors) as live:
+        with LiveProgress(workspace, context.settings, context.catalog, errors) as live:
             stopped = owner.run_once() if once else owner.run()
             last = live.table()
     if as_json:

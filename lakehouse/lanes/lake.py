@@ -6,6 +6,7 @@ says why, and leaves the others running. One that fails because a server is away
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.streaming.query import StreamingQuery
 
+log = logging.getLogger(__name__)
+
 _LONGEST_PAUSE = 30.0
 _AWAY = re.compile(
     r"Connect(ion)? ?(refused|reset|Exception|timed out)|UnknownHost|SocketTimeout|SdkClientException|No space left|503|"
@@ -36,6 +39,9 @@ _AWAY = re.compile(
     r"AWSServiceIOException|AWSClientIOException|Unable to execute HTTP|SLOW_DOWN|InternalError|NetworkException|"
     r"broker may not be available|OperationalError|SourceError",
     re.IGNORECASE,
+)
+_REFUSED = re.compile(
+    r"No AWS Credentials|InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|SASL|authentication failed", re.I
 )
 _LOST = re.compile(
     r"KAFKA_DATA_LOSS|data may have been lost|offset.*(out of range|was changed from)|UnknownTopicOrPartition", re.IGNORECASE
@@ -240,12 +246,18 @@ class LakeLane:
                 f"`tidemill run --accept-loss {run.spec.name}` goes on with what it holds now."
             )
         fatal = isinstance(error, TidemillError) and type(error).__name__ != "SourceError"
-        if not fatal and (_AWAY.search(f"{type(error).__name__} {text}") or _SCHEMA_CHANGED.search(text)):
+        if (
+            not fatal
+            and not _REFUSED.search(text)
+            and (_AWAY.search(f"{type(error).__name__} {text}") or _SCHEMA_CHANGED.search(text))
+        ):
             run.pauses = 0 if _SCHEMA_CHANGED.search(text) else run.pauses + 1
             run.again_at = time.monotonic() + (0 if run.pauses == 0 else min(_LONGEST_PAUSE, 0.5 * 2**run.pauses))
+            log.info("%s pauses", run.spec.full_name, exc_info=error)
             self._say(run, "paused", _first_line(error))
             return
         run.error = error
+        log.info("%s stops", run.spec.full_name, exc_info=error)
         self._say(run, "stopped", _first_line(error))
 
     def _note_progress(self, run: _Run) -> None:
@@ -289,7 +301,7 @@ class LakeLane:
                     if not isinstance(error, Py4JNetworkError):
                         raise
                 run.query = None
-            if run.state in ("running", "paused"):
+            if run.state == "running":
                 self._say(run, "idle")
 
 
