@@ -91,7 +91,8 @@ class DerivedTable:
         keyed = {spec.inputs[parameter].name for parameter in self._keyed}
         epoch = context.epochs.next(
             spec.full_name,
-            options={name: str(version + 1) for name, version in versions.items() if name in keyed},
+            # From the version that was read, not the next: it may not be there yet, and computing a key again is harmless.
+            options={name: str(version) for name, version in versions.items() if name in keyed},
             inputs=self._reference_versions(),
         )
         context.control.record_batch(

@@ -30,11 +30,11 @@ DRIVER = """
 import os, signal, sys
 import lakehouse.lanes.ingest as ingest
 
-written = ingest.append_once
+written, after = ingest.append_once, sys.argv[1]
 
 def append_once(frame, path, transaction, batch_id):
     written(frame, path, transaction, batch_id)
-    if path.rsplit("/", 2)[-2] == sys.argv[1]:
+    if path.rsplit("/", 2)[-2] == after:
         print("killed between two tables of one batch", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -110,7 +110,9 @@ def kill_driver(lake: Any, stack: tuple[Workspace, Any], after: str, rng: random
     )
     root.joinpath(".tidemill").mkdir(exist_ok=True)
     root.joinpath(".tidemill/stack.json").write_bytes(shared.state.joinpath("stack.json").read_bytes())
-    command = [sys.executable, "-c", DRIVER, after]
+    script = root / "driver.py"  # a file: pyspark takes a program without one for its own doctests
+    script.write_text(DRIVER)
+    command = [sys.executable, str(script), after]
     killed = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert "killed between two tables" in killed.stdout
