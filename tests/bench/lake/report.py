@@ -27,7 +27,7 @@ def table(report: dict[str, Any]) -> RenderableType:
         f"{machine['cpu']}, {cores} cores, {machine['memory_gib']} GiB",
         *("events", "events/s", "per core", "bronze s", "silver s", "gold s", "ratio"),
     )
-    cost = _view("", "peak MiB", "CPU s", "files", "MiB", "S3 requests", "start s", "busy before %")
+    cost = _view("", "peak MiB", "CPU s", "files", "MiB", "S3 requests", "start s", "busy %")
     for run in runs:
         ratio, rate = ratios.get(f"to_{run['contender']}"), run["events"] / run["seconds"]
         speed.add_row(
