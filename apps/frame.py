@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -81,6 +82,8 @@ def keep_fresh(
         fail: Says on the page why there are none.
         seconds: Pause between two readings.
     """
+    document = pn.state.curdoc
+    assert document is not None  # a page is made for one visitor's document
     busy = False
 
     async def refresh() -> None:
@@ -91,11 +94,23 @@ def keep_fresh(
         try:
             figures = await asyncio.to_thread(read)
         except TidemillError as error:
-            fail(error)
+            document.add_next_tick_callback(partial(change, fail, error))
         else:
-            show(figures)
+            document.add_next_tick_callback(partial(change, show, figures))
         finally:
             busy = False
 
-    pn.state.onload(refresh)
-    pn.state.add_periodic_callback(refresh, period=round(seconds * 1000))  # type: ignore[arg-type]  # it awaits them
+    def change(put: Callable[[Any], None], what: Any) -> None:
+        """Change the page under the document's lock, all in one message."""
+        document.hold("combine")
+        try:
+            put(what)
+        finally:
+            document.unhold()
+
+    async def begin() -> None:
+        pn.state.add_periodic_callback(refresh, period=round(seconds * 1000))  # type: ignore[arg-type]  # it awaits them
+        await refresh()
+
+    # Not before the page is loaded: what changes while it loads never reaches it.
+    pn.state.onload(begin)

@@ -166,7 +166,9 @@ class _Reading:
             lane=self._lane,
             tables={spec.full_name: self._table(spec, feeds) for spec in self._catalog},
             feeds=feeds,
-            undeclared_fields={feed: dict(fields) for feed, fields in ledger.undeclared.items()} if ledger else {},
+            undeclared_fields={feed: dict(ledger.undeclared[feed]) for feed in feeds if feed in ledger.undeclared}
+            if ledger
+            else {},
             servers=self._servers,
             notes=notes,
         )
