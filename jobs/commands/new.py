@@ -45,8 +45,8 @@ def _feed_next(workspace: Workspace, name: str) -> str:
     tables, suites = (folder.relative_to(workspace.root) for folder in (workspace.tables, workspace.expectations))
     return (
         f"Next: change the columns in {tables / 'silver' / name}.py and the rules in {suites / 'silver' / name}.py to what your "
-        f"records hold,\npublish records to the topic {name}, and `tidemill run`. The test needs pytest: "
-        f"`pytest tests/test_{name}.py`."
+        f"records hold,\nthen `tidemill run`, which makes the topic {name} if it is not there, and publish records to it. "
+        f"The test needs pytest: `pytest tests/test_{name}.py`."
     )
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 ROOT = Path(__file__).parents[2]
 RECORDS = 100
@@ -78,13 +79,17 @@ def test_a_workspace_of_ones_own_from_the_wheel(outside: Any, tmp_path: Path) ->
     assert answer["rows"] == [["tick", RECORDS]]
 
     outside("down", "--wipe", "--yes")
-    assert not (tmp_path / "ws/.tidemill").exists()
+    assert [entry.name for entry in (tmp_path / "ws/.tidemill").iterdir()] == ["stack.lock"]
 
 
 def publish(broker: str) -> None:
-    producer = Producer({"bootstrap.servers": broker})
+    admin = AdminClient({"bootstrap.servers": broker})  # kept by name: one that is collected takes its requests with it
+    admin.create_topics([NewTopic("readings", 2)])["readings"].result(timeout=30)
+    refused: list[KafkaError] = []
+    producer = Producer({"bootstrap.servers": broker, "on_delivery": lambda error, _: error and refused.append(error)})
     now = datetime.now(UTC).isoformat()
     values = [json.dumps({"id": str(i), "happened_at": now, "kind": "tick", "value": i / 4}) for i in range(RECORDS)]
     for value in [*values, "no JSON"]:
         producer.produce("readings", value.encode())
     assert producer.flush(60) == 0
+    assert not refused
