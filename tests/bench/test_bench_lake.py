@@ -86,23 +86,22 @@ def test_outside_a_checkout_the_sentence_says_where_benchmarks_are(tmp_path: Pat
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1200)
 def test_one_object_on_standard_output() -> None:
-    done = bench("lake", "--events", "2000", "--json")
+    # The two PySpark contenders take minutes for any number of events: their 200 state partitions lie on the object store.
+    done = bench("lake", "--events", "2000", "--only", "tidemill,python_deltars", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report.keys() == {"name", "machine", "figures", "ratios"}
     assert report["name"] == "lake"
     assert report["machine"]["cores"] == os.cpu_count()
-    assert report["figures"].keys() == {
+    assert {
         "tidemill_events_per_s",
-        "plain_spark_events_per_s",
-        "tuned_spark_events_per_s",
         "python_deltars_events_per_s",
         "tidemill_peak_memory_mib",
         "small_commit_p50_ms",
-    }
-    assert report["ratios"].keys() == {"to_plain_spark", "to_tuned_spark", "to_python_deltars"}
+    } <= report["figures"].keys()
+    assert report["ratios"].keys() == {"to_python_deltars"}
     assert all(isinstance(value, float) and value > 0 for value in (report["figures"] | report["ratios"]).values())
     ours, theirs = (report["figures"][f"{name}_events_per_s"] for name in ("tidemill", "python_deltars"))
     assert report["ratios"]["to_python_deltars"] == pytest.approx(ours / theirs, rel=0.02)
