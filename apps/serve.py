@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -91,6 +92,8 @@ def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1") -> Se
 
 
 def _server(workspace: Workspace, pages: dict[str, Any], port: int, address: str, loop: IOLoop) -> Any:
+    # That a visitor left while a message was on its way is no news.
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
     docs = docs_folder(workspace)
     docs.mkdir(parents=True, exist_ok=True)  # so that pages built later are served too
     server = pn.io.server.get_server(

@@ -136,9 +136,7 @@ class Control:
 
     def ask(self, verb: str, table: str) -> int:
         """Leave a request for the owner of the tables; returns its number."""
-        return int(
-            self.run('INSERT INTO tidemill.request (verb, "table") VALUES (%s, %s) RETURNING id', (verb, table))[0]["id"]
-        )
+        return int(self.run('INSERT INTO tidemill.request (verb, "table") VALUES (%s, %s) RETURNING id', (verb, table))[0]["id"])
 
     def waiting_requests(self) -> list[dict[str, Any]]:
         """Return the requests that no owner has taken yet, oldest first."""

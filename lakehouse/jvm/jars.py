@@ -115,6 +115,4 @@ def _resolve(jar: Jar, staging: Path) -> None:
 
 
 def _give_up(jar: Jar, cause: BaseException | None) -> None:
-    raise JarError(
-        f"{jar.coordinate} could not be downloaded ({cause}); check the network and run the command again."
-    ) from cause
+    raise JarError(f"{jar.coordinate} could not be downloaded ({cause}); check the network and run the command again.") from cause

@@ -207,7 +207,7 @@ class _Reading:
             sentence=sentence,
             rows=count.rows if count else None,
             version=count.version if count else None,
-            rows_per_second=_rate(ledger, name) if ledger and spec.layer != "reference" else None,
+            rows_per_second=self._rate(ledger, name) if ledger and spec.layer != "reference" else None,
             lag=self._lag(spec, feed, state),
             last_batch=_batch(last) if last else None,
             pass_rate=_pass_rate(feed) if feed and spec.is_ingest else None,

@@ -16,11 +16,11 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+SIZES = {"desktop": (1440, 1180), "phone": (390, 1560)}
 
 
-def shoot(url: str, stem: str, scheme: str = "light", wait: float = 6) -> None:
-    """Write ``<stem>-desktop.png`` and ``<stem>-phone.png``, each of the whole page."""
+def shoot(url: str, stem: str, *, scheme: str = "light", whole: bool = False, wait: float = 6) -> None:
+    """Write ``<stem>-desktop.png`` and ``<stem>-phone.png``; what the browser complains of is printed."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for name, (width, height) in SIZES.items():
@@ -32,7 +32,7 @@ def shoot(url: str, stem: str, scheme: str = "light", wait: float = 6) -> None:
             page.goto(url)
             page.locator(".stage.gold").wait_for()
             page.wait_for_timeout(1000 * wait)
-            page.screenshot(path=f"{stem}-{name}.png", full_page=True)
+            page.screenshot(path=f"{stem}-{name}.png", full_page=whole)
             page.close()
         browser.close()
 
@@ -42,5 +42,6 @@ if __name__ == "__main__":
     parser.add_argument("url")
     parser.add_argument("stem")
     parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--whole", action="store_true", help="the whole page, however long")
     asked = parser.parse_args()
-    shoot(asked.url, asked.stem, "dark" if asked.dark else "light")
+    shoot(asked.url, asked.stem, scheme="dark" if asked.dark else "light", whole=asked.whole)
