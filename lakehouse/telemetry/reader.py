@@ -207,12 +207,17 @@ class _Reading:
             sentence=sentence,
             rows=count.rows if count else None,
             version=count.version if count else None,
-            rows_per_second=self._rate(ledger, name) if ledger and spec.layer != "reference" else None,
+            rows_per_second=self._rate(spec),
             lag=self._lag(spec, feed, state),
             last_batch=_batch(last) if last else None,
             pass_rate=_pass_rate(feed) if feed and spec.is_ingest else None,
             validation=_validation(validated) if validated else None,
         )
+
+    def _rate(self, spec: TableSpec) -> float | None:
+        if self.ledger is None or spec.layer == "reference":
+            return None
+        return _rate(self.ledger, spec.full_name) if self._lane.state == "running" else 0.0
 
     def _lag(self, spec: TableSpec, feed: FeedStatus | None, state: str) -> int | None:
         if spec.layer == "reference":

@@ -115,7 +115,10 @@ def test_each_figure_of_the_account_is_counted_where_it_is(
         'INSERT INTO tidemill.validated ("table", version, passed, expectations, failed) VALUES (%s, 3, false, 6, 1)',
         ["silver.tides"],
     )
-    status = StatusReader(tides, catalog).read(settings, control)
+    with Lease(control, seconds=5) as lease:
+        lease.acquire("tidemill run")
+        status = StatusReader(tides, catalog).read(settings, control)
+    assert StatusReader(tides, catalog).read(settings, control).tables["bronze.tides"].rows_per_second == 0
     feed = status.feeds["tides"]
     assert (feed.read, feed.silver, feed.dead_letters, feed.duplicates, feed.in_flight) == (8, 4, 2, 1, 3)
     assert feed.reasons == {"key: gauge is missing": 2, "late": 1}
@@ -123,7 +126,8 @@ def test_each_figure_of_the_account_is_counted_where_it_is(
     bronze, silver, gold = (status.tables[name] for name in ("bronze.tides", "silver.tides", "gold.levels"))
     assert (bronze.lag, silver.lag, gold.lag) == (2, 1, 4)
     assert silver.pass_rate == pytest.approx(5 / 7)
-    assert bronze.rows_per_second == pytest.approx(8, rel=0.9)
+    assert bronze.rows_per_second is not None
+    assert 0.1 < bronze.rows_per_second <= 8
     assert (gold.state, gold.sentence) == ("stopped", "Its function fails.")
     assert silver.last_batch is not None
     assert (silver.last_batch.duration_ms, silver.last_batch.rows_read) == (1_000, 4)
