@@ -24,7 +24,7 @@ pytest_plugins = ["lakes"]
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One small driver for the whole run: starting it costs more than most tests."""
-    settings = Settings.model_validate({"lake": {"driver_memory": "1g", "cores": 2}})
+    settings = Settings.model_validate({"lake": {"driver_memory": "2g", "cores": 2}})
     session = build_session(settings, "tests", scratch=tmp_path_factory.mktemp("spark"))
     yield session
     session.stop()

@@ -24,7 +24,7 @@ from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
 CONTROL_TABLES = ("lease", "batch", "table_state", "request", "undeclared_field", "validated")
-DEADLINE_SECONDS = 240
+DEADLINE_SECONDS = 480
 CLOCK_MS = 1_357_000_000_000
 """The feed clock of made-up records: 2013-01-01T00:26:40Z."""
 

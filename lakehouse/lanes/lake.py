@@ -10,8 +10,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +25,7 @@ from lakehouse.lanes.context import Context
 from lakehouse.lanes.derive import DerivedTable
 from lakehouse.lanes.ingest import IngestTable
 from lakehouse.lanes.reference import ReferenceTable
+from lakehouse.session import cores
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -64,10 +65,11 @@ class Streaming(Protocol):
 
 @dataclass
 class _Run:
-    """One table's query and how it fares."""
+    """One table's query and how it fares; reference tables have no query, and are done once they are made."""
 
     spec: TableSpec
-    table: Streaming
+    table: Streaming | ReferenceTable
+    preparing: Future[None] | None = None
     query: StreamingQuery | None = None
     error: BaseException | None = None
     state: str = "idle"
@@ -90,13 +92,15 @@ class LakeLane:
         self._context = context
         wanted = set(only) if only is not None else None
         self._runs: list[_Run] = []
-        self._references: list[ReferenceTable] = []
+        # More batches at once than cores finish no sooner, they all finish late; in turns, the first ones finish early.
+        self._slots = threading.BoundedSemaphore(cores(context.settings))
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="prepare")
         self._stop = threading.Event()
         for spec in context.catalog:
             if wanted is not None and spec.full_name not in wanted:
                 continue
             if spec.layer == "reference":
-                self._references.append(ReferenceTable(context, spec))
+                self._runs.append(_Run(spec, ReferenceTable(context, spec)))
             elif spec.layer == "bronze":
                 self._runs.append(_Run(spec, BronzeTable(context, spec)))
             elif spec.is_ingest:
@@ -125,7 +129,7 @@ class LakeLane:
                 open_runs = [run for run in level if run.state != "stopped"]
                 while open_runs and not self._stop.is_set():
                     for run in open_runs:
-                        if run.state in ("idle", "paused") and time.monotonic() >= run.again_at:
+                        if self._may_start(run):
                             self._start(run, once=True)
                             on_table(run.spec.full_name, run.state)
                         self._watch(run)
@@ -149,7 +153,7 @@ class LakeLane:
             self._prepare()
             while not self._stop.wait(0.5):
                 for run in self._runs:
-                    if run.state in ("idle", "paused") and time.monotonic() >= run.again_at:
+                    if self._may_start(run):
                         self._start(run, once=False)
                     self._watch(run)
                     if isinstance(run.error, LeaseLostError):
@@ -164,7 +168,7 @@ class LakeLane:
         return all(
             run.query is not None and not run.query.status["isDataAvailable"] and not run.query.status["isTriggerActive"]
             for run in self._runs
-            if run.state != "stopped"
+            if run.state not in ("stopped", "done")
         )
 
     @property
@@ -177,24 +181,31 @@ class LakeLane:
         return [[run for run in self._runs if depth[run.spec.full_name] == n] for n in range(max(depth.values(), default=-1) + 1)]
 
     def _prepare(self) -> None:
-        """Make all tables, side by side: each waits for the object store most of the time."""
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(ReferenceTable.prepare, self._references))
-            for level in self._levels:
-                list(pool.map(self._prepare_one, level))
+        """Begin to make all tables, inputs first, four at a time: each waits for the object store most of the time."""
+        begun: dict[str, Future[None]] = {}
+        for run in self._runs:
+            inputs = [begun[source.name] for source in run.spec.inputs.values() if source.name in begun]
+            run.preparing = begun[run.spec.full_name] = self._pool.submit(self._prepare_one, run, inputs)
 
-    def _prepare_one(self, run: _Run) -> None:
+    def _prepare_one(self, run: _Run, inputs: Sequence[Future[None]]) -> None:
+        wait(inputs)
         try:
             run.table.prepare()
             run.prepared = True
         except Exception as error:  # classified like the failure of a query
             self._failed(run, error)
 
+    def _may_start(self, run: _Run) -> bool:
+        made = run.preparing is None or run.preparing.done()
+        return made and run.state in ("idle", "paused") and time.monotonic() >= run.again_at
+
     def rebuild(self, full_name: str) -> int:
         """Reprocess one table from its input; its query stands still meanwhile, and goes on after it. Returns the rows."""
         (run,) = [run for run in self._runs if run.spec.full_name == full_name]
         if not isinstance(run.table, IngestTable | DerivedTable):
             raise TidemillError(f"{full_name} holds what came in; there is nothing to rebuild it from.")
+        if run.preparing is not None:
+            wait([run.preparing])
         if run.query is not None:
             run.query.stop()
             run.query = None
@@ -210,7 +221,10 @@ class LakeLane:
             if not run.prepared:
                 run.table.prepare()
                 run.prepared = True
-            writer = run.table.stream().writeStream.foreachBatch(_guarded(run)).queryName(spec.full_name)
+            if isinstance(run.table, ReferenceTable):
+                self._say(run, "done")
+                return
+            writer = run.table.stream().writeStream.foreachBatch(self._guarded(run.table, run)).queryName(spec.full_name)
             writer = writer.option("checkpointLocation", context.checkpoint(spec))
             writer = writer.trigger(availableNow=True) if once else writer.trigger(processingTime=context.settings.lake.trigger)
             run.query = writer.start()
@@ -290,7 +304,21 @@ class LakeLane:
         run.state = state
         self._context.control.set_state(run.spec.full_name, state, reason)
 
+    def _guarded(self, table: Streaming, run: _Run) -> Callable[[DataFrame, int], None]:
+        """Do batches in turns, and keep the error that one raised: Spark passes on its text only."""
+
+        def process(batch: DataFrame, batch_id: int) -> None:
+            try:
+                with self._slots:
+                    table.process(batch, batch_id)
+            except Exception as error:
+                run.error = error
+                raise
+
+        return process
+
     def _end(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
         for run in self._runs:
             if run.query is not None:
                 self._watch(run)
@@ -303,19 +331,6 @@ class LakeLane:
                 run.query = None
             if run.state == "running":
                 self._say(run, "idle")
-
-
-def _guarded(run: _Run) -> Callable[[DataFrame, int], None]:
-    """Keep the error that a batch raised: Spark passes on its text only."""
-
-    def process(batch: DataFrame, batch_id: int) -> None:
-        try:
-            run.table.process(batch, batch_id)
-        except Exception as error:
-            run.error = error
-            raise
-
-    return process
 
 
 def _first_line(error: BaseException) -> str:

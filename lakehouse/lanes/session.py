@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from lakehouse.catalog import Catalog
@@ -46,15 +46,18 @@ def owning(
     for feed in accept_loss:
         catalog.ingest(feed)
     control = Control(settings.require("postgres"))
-    objects = Objects(settings)
     lease = Lease(control, seconds=settings.lake.lease_seconds)
     lease.acquire(holder)
-    # Great Expectations takes seconds to import, and so does the driver to start.
-    warm = threading.Thread(target=import_gx, name="import", daemon=True)
-    warm.start()
     try:
-        objects.ensure_bucket()
-        spark = build_session(settings, f"tidemill {workspace.name}", scratch=workspace.state / "spark", extra=extra)
+        with ThreadPoolExecutor(1, thread_name_prefix="driver") as pool:
+            # The driver takes seconds to start, and so does Great Expectations to import: side by side.
+            starting = pool.submit(
+                build_session, settings, f"tidemill {workspace.name}", scratch=workspace.state / "spark", extra=extra
+            )
+            import_gx()
+            objects = Objects(settings)
+            objects.ensure_bucket()
+            spark = starting.result()
         try:
             yield Context(
                 workspace=workspace,

@@ -193,6 +193,7 @@ def test_records_of_an_added_partition_are_read(readings: Any) -> None:
     assert readings.verify() == []
 
 
+@pytest.mark.timeout(1500)
 def test_flights_through_kafka_equal_pandas_on_the_files(
     new_lake: Callable[..., Any], reference_workspace: Workspace, expected_flights: ModuleType
 ) -> None:
