@@ -82,7 +82,7 @@ def latest_version(spark: SparkSession, path: str) -> int:
 class Upkeep:
     """Compaction and clean-up of one table, done by its own writer between two commits, so that nothing conflicts."""
 
-    def __init__(self, spark: SparkSession, path: str, *, optimize_every: int, vacuum_every: int = 500) -> None:
+    def __init__(self, spark: SparkSession, path: str, *, optimize_every: int, vacuum_every: int = 200) -> None:
         self._spark = spark
         self._path = path
         self._optimize_every = optimize_every

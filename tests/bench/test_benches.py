@@ -67,7 +67,7 @@ def test_what_is_expected_is_what_the_bytes_say(generate: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("pond",), "No benchmark pond; there are: lake."),
+        (("pond",), "No benchmark pond; there are: lake, steady."),
         (("lake", "--only", "d"), "No contender d; there are: tidemill, plain_spark, tuned_spark, python_deltars."),
     ],
 )
@@ -105,6 +105,16 @@ def test_one_object_on_standard_output() -> None:
     assert all(isinstance(value, float) and value > 0 for value in (report["figures"] | report["ratios"]).values())
     ours, theirs = (report["figures"][f"{name}_events_per_s"] for name in ("tidemill", "python_deltars"))
     assert report["ratios"]["to_python_deltars"] == pytest.approx(ours / theirs, rel=0.02)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+def test_a_steady_load_is_followed_to_its_end() -> None:
+    done = bench("steady", "--events", "1000", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["figures"]
+    assert all(figures[f"{layer}_most_live_files"] >= 1 for layer in ("bronze", "silver", "gold"))
+    assert figures["bronze_commits"] >= 2
 
 
 def bench(*arguments: str, workspace: Path = ROOT) -> subprocess.CompletedProcess[str]:

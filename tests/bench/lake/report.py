@@ -82,7 +82,7 @@ def _race(report: dict[str, Any]) -> Any:
         for name in {run["contender"] for run in report["runs"]}
     }
     names = sorted(rates, key=rates.__getitem__)
-    figure, axes = _figure("events/s through bronze, silver and gold")
+    drawing, axes = new_figure("events/s through bronze, silver and gold")
     bars = axes.barh(
         [LABELS[name] for name in names],
         [rates[name] for name in names],
@@ -91,23 +91,24 @@ def _race(report: dict[str, Any]) -> Any:
     axes.bar_label(bars, [f"{rates[name]:,.0f}" for name in names], padding=4)
     axes.margins(x=0.15)
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    return figure
+    return drawing
 
 
 def _memory(report: dict[str, Any]) -> Any:
     """Draw peak memory by number of events."""
     runs = report["runs"]
-    figure, axes = _figure("peak memory, MiB: Python and the JVM")
+    drawing, axes = new_figure("peak memory, MiB: Python and the JVM")
     bars = axes.barh(
         [f"{run['events']:,} events" for run in runs], [run["peak_memory_mib"] for run in runs], color="#0b7285", height=0.6
     )
     axes.bar_label(bars, [f"{run['peak_memory_mib']:,.0f}" for run in runs], padding=4)
     axes.margins(x=0.15)
     axes.invert_yaxis()
-    return figure
+    return drawing
 
 
-def _figure(title: str) -> tuple[Any, Any]:
+def new_figure(title: str) -> tuple[Any, Any]:
+    """Return an empty figure in the style of all benchmarks, and its axes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
