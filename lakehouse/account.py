@@ -21,7 +21,7 @@ from lakehouse.control import Control
 from lakehouse.lanes.epoch import Epochs
 from lakehouse.serving.tables import Location, Scan, lake_locator
 from lakehouse.settings import Settings
-from lakehouse.sources.kafka import end_offsets, first_offset_from, topic_id
+from lakehouse.sources.kafka import extents, first_offset_from, topic_id
 from lakehouse.storage.objects import Objects
 
 Locate = Callable[[str], Location]
@@ -152,11 +152,12 @@ def positions(control: Control, table: str) -> dict[str, dict[int, int]]:
 def _in_flight(settings: Settings, catalog: Catalog, control: Control, feed: str) -> int:
     source = catalog[f"bronze.{feed}"].source
     assert source is not None
-    now = topic_id(settings, source.topic)
-    if now is None:
+    held = extents(settings, [source.topic]).get(source.topic)
+    if held is None:
         return 0
-    decided = positions(control, catalog.ingest(feed).full_name).get(now, {})
-    return sum(max(0, end - decided.get(partition, 0)) for partition, end in end_offsets(settings, source.topic).items())
+    decided = positions(control, catalog.ingest(feed).full_name).get(held.topic_id, {})
+    # What has expired is not in flight: the topic does not hold it any more.
+    return sum(max(0, end - max(held.begin[number], decided.get(number, 0))) for number, end in held.end.items())
 
 
 @contextmanager

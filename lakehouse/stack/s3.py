@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sysconfig
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 _ROLES = ("s3", "filer", "master", "volume")
 # A bucket takes about seven volumes, and there can be as many as fit on the disk: small ones, so that some fit on any.
 _VOLUME_MB = 512
+# The filer has that many LevelDBs, and the MD5 of a folder's path says in which one its entries are. One whose journal once found
+# no room on the disk refuses all writes until it is opened anew (github.com/syndtr/goleveldb/issues/196).
+_DATABASES = 8
 
 
 class S3(Server):
@@ -92,17 +97,18 @@ class S3(Server):
                 Path(f"/tmp/seaweedfs-{role}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108
 
     def probe(self) -> None:
-        """Write, read and delete an object of the bucket."""
+        """Write, read and delete an object of the bucket in a folder of each database of the filer."""
         if not answers(self.port):
             raise ConnectionError(f"nobody listens on port {self.port}")
         files = self._files()
         if not files.exists(self.bucket):
             files.mkdir(self.bucket)
-        probe = f"{self.bucket}/.tidemill-probe"
-        files.pipe_file(probe, b"ready")
-        if files.cat_file(probe) != b"ready":
-            raise OSError(f"bucket {self.bucket} does not give back what was written")
-        files.rm_file(probe)
+        for folder in _one_in_each(f"{self.bucket}/_tidemill/probe"):
+            probe = f"{folder}/ready"
+            files.pipe_file(probe, b"ready")
+            if files.cat_file(probe) != b"ready":
+                raise OSError(f"bucket {self.bucket} does not give back what was written")
+            files.rm_file(probe)
 
     def settings(self) -> dict[str, str]:
         """Return address, credentials and bucket."""
@@ -119,6 +125,18 @@ class S3(Server):
             skip_instance_cache=True,
             use_listings_cache=False,
         )
+
+
+def _one_in_each(parent: str) -> list[str]:
+    """Return folders below ``parent``, one for each database of the filer."""
+    found: dict[int, str] = {}
+    for number in count():
+        folder = f"{parent}/{number}"
+        path = f"/buckets/{folder}".encode()
+        found.setdefault(hashlib.md5(path, usedforsecurity=False).digest()[-1] % _DATABASES, folder)
+        if len(found) == _DATABASES:
+            break
+    return list(found.values())
 
 
 def binary() -> Path:
