@@ -108,6 +108,9 @@ def _options(settings: Settings, scratch: Path) -> dict[str, str]:
         # Small machines: Spark's 200 and Delta's 50 tasks cost more than the data (docs/performance.md).
         "spark.sql.shuffle.partitions": slots,
         "spark.databricks.delta.snapshotPartitions": "1",
+        # Compaction leaves alone what is large enough: with Delta's 1 GiB it would write a growing table again and again.
+        "spark.databricks.delta.optimize.minFileSize": str(64 << 20),
+        "spark.databricks.delta.optimize.maxFileSize": str(128 << 20),
         "spark.sql.streaming.stateStore.providerClass": (
             "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
         ),

@@ -13,25 +13,29 @@ from lakehouse.deadletter.envelope import POSITION
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+FEW = 200_000
+"""So many keys or positions are handed to every task at once: they take some ten megabytes."""
+
 _ORIGIN = [f"_{name}" for name in POSITION.names]
 
 
-def repeated_hashes(good: DataFrame, standing: DataFrame, keys: Sequence[str]) -> DataFrame:
+def repeated_hashes(good: DataFrame, standing: DataFrame, keys: Sequence[str], count: int) -> DataFrame:
     """Return hashes of the keys that may be repeated; nearly always there are none, and nothing more is to do.
 
     Args:
         good: Good records of the batch.
         standing: Rows of the table whose keys may be among them.
         keys: The key columns.
+        count: How many good records there are.
 
     Returns:
         One BIGINT column ``_hash``. Different keys may share a hash: :func:`duplicates` compares the keys themselves.
     """
     digest = F.xxhash64(*keys).alias("_hash")
-    new = good.select(digest)
-    within = new.groupBy("_hash").count().where("count > 1").select("_hash")
-    across = standing.select(digest).join(F.broadcast(new), "_hash", "left_semi")
-    return within.union(across).distinct()
+    new, old = good.select(digest), standing.select(digest)
+    if count <= FEW:  # then the table, which may be large, need not be shuffled
+        old = old.join(F.broadcast(new), "_hash", "left_semi")
+    return new.union(old).groupBy("_hash").count().where("count > 1").select("_hash")
 
 
 def duplicates(good: DataFrame, standing: DataFrame, keys: Sequence[str], repeated: DataFrame | None = None) -> DataFrame:
@@ -70,4 +74,6 @@ def duplicates(good: DataFrame, standing: DataFrame, keys: Sequence[str], repeat
 def without(good: DataFrame, repeats: DataFrame) -> DataFrame:
     """Return the records that are not among the duplicates."""
     marks = repeats.select(*[F.col(name).alias(f"_{name}") for name in POSITION.names])
+    if repeats.count() <= FEW:
+        marks = F.broadcast(marks)  # Spark cannot know how few they are, and would sort the whole batch
     return good.join(marks, _ORIGIN, "left_anti")

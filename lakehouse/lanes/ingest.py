@@ -150,8 +150,7 @@ class IngestTable:
         if sums.read == 0:
             return
         if sums.suspects:
-            suspects = self._compiled.examine(judged.where("_suspect"))
-            judged = judged.where("NOT _suspect").union(suspects).localCheckpoint(eager=False)
+            judged = self._examined(judged)
             sums = self._sum(judged)
         if sums.failing:
             self._refuse_failures(judged)
@@ -189,8 +188,12 @@ class IngestTable:
             upkeep.after_commit()
 
     def _judged(self, records: DataFrame) -> DataFrame:
-        judged = self._compiled.judge(records).localCheckpoint(eager=False)
-        return judged.where("NOT _suspect").union(self._compiled.examine(judged.where("_suspect"))).localCheckpoint(eager=False)
+        return self._examined(self._compiled.judge(records).localCheckpoint(eager=False))
+
+    def _examined(self, judged: DataFrame) -> DataFrame:
+        """Settle the suspects of a kept batch; just they are kept anew, for they are few and the batch is large."""
+        suspects = self._compiled.examine(judged.where("_suspect")).localCheckpoint(eager=False)
+        return judged.where("NOT _suspect").union(suspects)
 
     def _sum(self, judged: DataFrame) -> _Sums:
         """Count a judged batch in one pass, by partition."""
@@ -222,7 +225,7 @@ class IngestTable:
             .load(self._path)
             .where(first.between(F.lit(sums.lowest), F.lit(sums.highest)))
         )
-        hashes = dedup.repeated_hashes(good, standing, self._key_columns).localCheckpoint(eager=False)
+        hashes = dedup.repeated_hashes(good, standing, self._key_columns, sums.good).localCheckpoint(eager=False)
         if hashes.isEmpty():
             return None
         repeats = dedup.duplicates(good, standing, self._key_columns, hashes).localCheckpoint(eager=False)
