@@ -94,7 +94,7 @@ def _harmless(answer: Any) -> Any:
 
 def _escaped(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _escaped(inner) for key, inner in value.items()}
+        return {_escaped(key): _escaped(inner) for key, inner in value.items()}  # a map's keys are data too
     if isinstance(value, list):
         return [_escaped(inner) for inner in value]
     return escape(value, quote=False) if isinstance(value, str) else value

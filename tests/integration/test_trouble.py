@@ -157,13 +157,15 @@ def cramped(
 
 
 def _point_bucket_at(lake: Any) -> None:
-    """Give the driver another endpoint for this one bucket."""
+    """Give the driver another endpoint for this one bucket, and let it fail there at once: its own retries take minutes."""
     s3 = lake.settings.s3
     hadoop = lake.spark.sparkContext._jsc.hadoopConfiguration()
     for name, value in {
         "endpoint": s3.endpoint_url,
         "access.key": s3.access_key,
         "secret.key": s3.secret_key.get_secret_value(),
+        "attempts.maximum": "1",
+        "retry.limit": "1",
     }.items():
         hadoop.set(f"fs.s3a.bucket.{s3.bucket}.{name}", value)
 

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from pyspark.sql import SparkSession
 
-from lakehouse.quality import Suite, drop, validate, warn
+from lakehouse.quality import Suite, datadocs, drop, validate, warn
 from lakehouse.quality.suites import _loaded, import_gx
 
 MARKUP = "<img src=https://host.invalid/x.png><script>console.error('run')</script>"
@@ -90,13 +90,12 @@ def test_markup_in_rows_is_shown_as_text(site: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "<img src=https" not in text and "<script>console.error" not in text
     assert text.count("&lt;img src=https") == 2
+    assert datadocs._escaped([{"<a>": ["<b>", 1, None]}]) == [{"&lt;a&gt;": ["&lt;b&gt;", 1, None]}]
     assert "Data asset: silver.flights" in text
     assert "vega.js" in text and "vega.js" not in (site / "index.html").read_text(encoding="utf-8")
 
 
 def test_pages_that_are_contained_already_stay_as_they_are(site: Path) -> None:
-    from lakehouse.quality import datadocs
-
     before = {page: (page.stat().st_mtime_ns, page.read_text(encoding="utf-8")) for page in site.rglob("*.html")}
     datadocs._contain(site)
     assert before == {page: (page.stat().st_mtime_ns, page.read_text(encoding="utf-8")) for page in site.rglob("*.html")}
