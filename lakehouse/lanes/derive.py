@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from lakehouse.catalog import Input, Key, TableSpec, Trunc
 from lakehouse.errors import DeclarationError
 from lakehouse.lanes.context import Context
+from lakehouse.lanes.kept import Kept
 from lakehouse.lanes.writes import append_once, replace_all
 from lakehouse.storage.warm import Upkeep, ensure_table, latest_version
 
@@ -85,9 +86,10 @@ class DerivedTable:
         context.epochs.put(spec.full_name, replace(context.epoch(spec), rebuilding=True))
         versions = {source.name: latest_version(context.spark, self._input_path(source)) for source in spec.inputs.values()}
         inputs = {name: self._read(source, versions[source.name]) for name, source in spec.inputs.items()}
-        rows = self._compute(inputs).localCheckpoint(eager=False)
-        replace_all(rows, self._path)
-        written = rows.count()
+        with Kept() as keep:
+            rows = keep(self._compute(inputs))
+            replace_all(rows, self._path)
+            written = rows.count()
         keyed = {spec.inputs[parameter].name for parameter in self._keyed}
         epoch = context.epochs.next(
             spec.full_name,
@@ -102,8 +104,13 @@ class DerivedTable:
 
     def process(self, keys: DataFrame, batch_id: int) -> None:
         """Compute the rows of the changed keys again and merge them in."""
+        with Kept() as keep:
+            self._land(keys, batch_id, keep)
+        self._upkeep.after_commit()
+
+    def _land(self, keys: DataFrame, batch_id: int, keep: Kept) -> None:
         context, spec, started = self._context, self._spec, time.monotonic()
-        changed = keys.distinct().localCheckpoint(eager=False)
+        changed = keep(keys.distinct())
         bounds = changed.agg(
             F.count("*").alias("n"),
             *[F.min(f"`{key}`").alias(f"min {key}") for key in spec.keys],
@@ -116,7 +123,7 @@ class DerivedTable:
             name: self._changed_rows(source, self._keyed[name], changed, bounds) if name in self._keyed else self._read(source)
             for name, source in spec.inputs.items()
         }
-        rows = self._compute(inputs).localCheckpoint(eager=False)
+        rows = keep(self._compute(inputs))
         context.lease.check()
         table = DeltaTable.forPath(context.spark, self._path)
         if table.toDF().isEmpty():
@@ -131,7 +138,6 @@ class DerivedTable:
             rows_read=bounds["n"],
             rows_written=rows.count(),
         )
-        self._upkeep.after_commit()
 
     def _merge(self, table: DeltaTable, rows: DataFrame, changed: DataFrame, bounds: Any) -> None:
         keys = self._spec.keys

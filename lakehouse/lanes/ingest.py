@@ -17,6 +17,7 @@ from lakehouse.errors import GateFailedError
 from lakehouse.lanes import dedup
 from lakehouse.lanes.context import Context
 from lakehouse.lanes.judge import Judge
+from lakehouse.lanes.kept import Kept
 from lakehouse.lanes.writes import append_once, replace_all
 from lakehouse.quality import LoadedSuite, load
 from lakehouse.storage.warm import Upkeep, ensure_table, latest_version
@@ -106,15 +107,20 @@ class IngestTable:
         context, spec = self._context, self._spec
         context.lease.check()
         context.epochs.put(spec.full_name, replace(context.epoch(spec), rebuilding=True))
+        with Kept() as keep:
+            return self._judge_again(keep)
+
+    def _judge_again(self, keep: Kept) -> int:
+        context, spec = self._context, self._spec
         version = latest_version(context.spark, self._bronze)
         bronze = context.spark.read.format("delta").option("versionAsOf", version).load(self._bronze)
-        judged = self._judged(bronze)
+        judged = self._examined(keep(self._compiled.judge(bronze)), keep)
         self._refuse_failures(judged)
         good = judged.where(_GOOD)
         standing = context.spark.createDataFrame([], StructType([*self._compiled.schema.fields, *SILVER_ORIGIN.fields]))
-        repeats = dedup.duplicates(good, standing, self._key_columns).localCheckpoint(eager=False)
-        rows = self._rows(dedup.without(good, repeats)).localCheckpoint(eager=False)
-        dead = self._letters(judged).localCheckpoint(eager=False)
+        repeats = keep(dedup.duplicates(good, standing, self._key_columns))
+        rows = keep(self._rows(dedup.without(good, repeats)))
+        dead = keep(self._letters(judged))
         replace_all(dead, self._dead_letters)
         replace_all(repeats, self._duplicates)
         replace_all(rows, self._path)
@@ -144,18 +150,24 @@ class IngestTable:
 
     def process(self, records: DataFrame, batch_id: int) -> None:
         """Do one batch. Run again after a kill at any point, it ends in the same tables."""
+        with Kept() as keep:
+            self._land(records, batch_id, keep)
+        for upkeep in self._upkeep:
+            upkeep.after_commit()
+
+    def _land(self, records: DataFrame, batch_id: int, keep: Kept) -> None:
         context, spec, started = self._context, self._spec, time.monotonic()
-        judged = self._compiled.judge(records).localCheckpoint(eager=False)
+        judged = keep(self._compiled.judge(records))
         sums = self._sum(judged)
         if sums.read == 0:
             return
         if sums.suspects:
-            judged = self._examined(judged)
+            judged = self._examined(judged, keep)
             sums = self._sum(judged)
         if sums.failing:
             self._refuse_failures(judged)
         good = judged.where(_GOOD)
-        repeats = self._repeats(good, sums)
+        repeats = self._repeats(good, sums, keep)
         rows = self._rows(good if repeats is None else dedup.without(good, repeats))
         dead = sums.read - sums.good
         transaction = context.epoch(spec).transaction(spec.full_name)
@@ -184,15 +196,10 @@ class IngestTable:
                 "newest": str(sums.newest),
             },
         )
-        for upkeep in self._upkeep:
-            upkeep.after_commit()
 
-    def _judged(self, records: DataFrame) -> DataFrame:
-        return self._examined(self._compiled.judge(records).localCheckpoint(eager=False))
-
-    def _examined(self, judged: DataFrame) -> DataFrame:
+    def _examined(self, judged: DataFrame, keep: Kept) -> DataFrame:
         """Settle the suspects of a kept batch; just they are kept anew, for they are few and the batch is large."""
-        suspects = self._compiled.examine(judged.where("_suspect")).localCheckpoint(eager=False)
+        suspects = keep(self._compiled.examine(judged.where("_suspect")))
         return judged.where("NOT _suspect").union(suspects)
 
     def _sum(self, judged: DataFrame) -> _Sums:
@@ -214,7 +221,7 @@ class IngestTable:
         )
         return _total(counted.collect(), list(warnings))
 
-    def _repeats(self, good: DataFrame, sums: _Sums) -> DataFrame | None:
+    def _repeats(self, good: DataFrame, sums: _Sums, keep: Kept) -> DataFrame | None:
         """Return the duplicates among good records, or ``None`` when there are none."""
         if not sums.good:
             return None
@@ -225,10 +232,10 @@ class IngestTable:
             .load(self._path)
             .where(first.between(F.lit(sums.lowest), F.lit(sums.highest)))
         )
-        hashes = dedup.repeated_hashes(good, standing, self._key_columns, sums.good).localCheckpoint(eager=False)
+        hashes = keep(dedup.repeated_hashes(good, standing, self._key_columns, sums.good))
         if hashes.isEmpty():
             return None
-        repeats = dedup.duplicates(good, standing, self._key_columns, hashes).localCheckpoint(eager=False)
+        repeats = keep(dedup.duplicates(good, standing, self._key_columns, hashes))
         return None if repeats.isEmpty() else repeats
 
     def _rows(self, good: DataFrame) -> DataFrame:
