@@ -106,7 +106,7 @@ def kill_driver(lake: Any, stack: tuple[Workspace, Any], after: str, rng: random
     root: Path = lake.workspace.root
     root.joinpath("tidemill.toml").write_text(
         f'[workspace]\nname = "t"\n[s3]\nbucket = "{lake.settings.s3.bucket}"\n[lake]\nmax_records_per_batch = 2000\n'
-        'driver_memory = "1g"\n'
+        'driver_memory = "2g"\n'
     )
     root.joinpath(".tidemill").mkdir(exist_ok=True)
     root.joinpath(".tidemill/stack.json").write_bytes(shared.state.joinpath("stack.json").read_bytes())

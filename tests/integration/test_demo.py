@@ -24,7 +24,7 @@ def tidemill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tidemill]:
     declared = (ROOT / "tidemill.toml").read_text()
     declared = declared.replace('tables = "lakehouse"', f'tables = "{ROOT}/lakehouse"')
     declared = declared.replace('expectations = "expectations"', f'expectations = "{ROOT}/expectations"')
-    (folder / "tidemill.toml").write_text(declared + '\n[lake]\ndriver_memory = "1g"\n')
+    (folder / "tidemill.toml").write_text(declared + '\n[lake]\ndriver_memory = "2g"\n')
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-m", "jobs", *arguments], cwd=folder, capture_output=True, text=True)
