@@ -107,8 +107,8 @@ def test_one_object_on_standard_output() -> None:
     assert report["ratios"]["to_python_deltars"] == pytest.approx(ours / theirs, rel=0.02)
 
 
-@pytest.mark.integration
-@pytest.mark.timeout(600)
+@pytest.mark.chaos
+@pytest.mark.timeout(1200)
 def test_a_steady_load_is_followed_to_its_end() -> None:
     done = bench("steady", "--events", "1000", "--json")
     assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 import psutil
+import pyarrow as pa
 from deltalake import DeltaTable
 
 from lakehouse.catalog import Kafka
@@ -95,8 +96,6 @@ def run(
     count = count or EVENTS
     with servers(_TEMPLATE, say) as workspace, _lane(workspace) as lane:
         windows = list(_watch(workspace, lane, count, say))
-        say("checking the tables")
-        check("tidemill", Settings.load(workspace), expected(count))
     first, last = windows[0], windows[-1]
     figures: dict[str, float] = {"minutes": round(last.minutes, 1), "memory_mib_last": round(last.memory_mib, 1)}
     ratios: dict[str, float] = {"memory_last_to_first": round(last.memory_mib / first.memory_mib, 3)}
@@ -152,7 +151,8 @@ def _watch(workspace: Workspace, lane: subprocess.Popen[bytes], count: int, say:
                 _alive(lane)
                 time.sleep(0.2)
             if number == WINDOWS:
-                _wait(lambda: _through(control, count), lane)
+                say("waiting until all is in gold")
+                _check(settings, count, lane)
             yield _look(settings, control, objects, lane, since, (time.monotonic() - begun) / 60, published)
             since = control.now()
     finally:
@@ -163,11 +163,17 @@ def _publish(settings: Settings, start: int, stop: int) -> None:
     publish(settings, Kafka("events"), events(start, stop))
 
 
-def _through(control: Control, count: int) -> bool:
-    rows = control.run('SELECT "table", sum(rows_read) AS read, max(finished_at) AS last FROM tidemill.batch GROUP BY "table"')
-    found = {row["table"]: row for row in rows}
-    silver, gold = found["silver.events"], found["gold.events_by_minute"]
-    return bool(silver["read"] >= count and gold["last"] >= silver["last"])
+def _check(settings: Settings, count: int, lane: subprocess.Popen[bytes]) -> None:
+    """Wait until the tables are what the generator says; when they do not become so in time, say what differs."""
+    deadline, right = time.monotonic() + _PATIENCE, expected(count)
+    while True:
+        try:
+            return check("tidemill", settings, right)
+        except BenchError:
+            if time.monotonic() > deadline:
+                raise
+        _alive(lane)
+        time.sleep(1)
 
 
 def _wait(true: Callable[[], bool], lane: subprocess.Popen[bytes]) -> None:
@@ -211,8 +217,8 @@ def _look(
 
 def _live(settings: Settings, table: str) -> list[int]:
     uri = f"s3://{settings.s3.bucket}/{table.replace('.', '/')}"
-    actions = DeltaTable(uri, storage_options=settings.s3_storage_options).get_add_actions(flatten=True)
-    return [int(str(size)) for size in actions["size_bytes"]]
+    actions = pa.table(DeltaTable(uri, storage_options=settings.s3_storage_options).get_add_actions(flatten=True))
+    return [int(size) for size in actions["size_bytes"].to_pylist()]
 
 
 def _count(objects: Objects, prefix: str) -> int:
