@@ -40,7 +40,7 @@ TABLES = ("bronze.events", "silver.events", "gold.events_by_minute")
 _TEMPLATE = Path(__file__).parents[1] / "lake" / "workspace"
 # Files that no version uses are kept for a day by default; ten minutes show within the hour that they are deleted.
 _ENVIRONMENT = {"TIDEMILL_LAKE__VACUUM_RETENTION": "10 minutes"}
-_PATIENCE = 180.0
+_PATIENCE = 600.0
 
 Say = Callable[[str], None]
 
