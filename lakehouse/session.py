@@ -107,6 +107,7 @@ def _options(settings: Settings, scratch: Path) -> dict[str, str]:
         "spark.delta.logStore.s3a.impl": "io.tidemill.ConditionalPutLogStore",
         # Small machines: Spark's 200 and Delta's 50 tasks cost more than the data (docs/performance.md).
         "spark.sql.shuffle.partitions": slots,
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": slots,
         "spark.databricks.delta.snapshotPartitions": "1",
         # Compaction leaves alone what is large enough: with Delta's 1 GiB it would write a growing table again and again.
         "spark.databricks.delta.optimize.minFileSize": str(64 << 20),

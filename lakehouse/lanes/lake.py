@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
-from py4j.protocol import Py4JError, Py4JNetworkError
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 
 from lakehouse.catalog import TableSpec
 from lakehouse.errors import DataLossError, LeaseLostError, TidemillError
@@ -35,10 +35,11 @@ log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 30.0
 _AWAY = re.compile(
-    r"Connect(ion)? ?(refused|reset|Exception|timed out)|UnknownHost|SocketTimeout|SdkClientException|No space left|503|"
-    r"500 Internal|Service Unavailable|TimeoutException|NoHttpResponse|DisconnectException|not available|AWSBadRequest|"
-    r"AWSServiceIOException|AWSClientIOException|Unable to execute HTTP|SLOW_DOWN|InternalError|NetworkException|"
-    r"broker may not be available|OperationalError|SourceError",
+    r"Connect(ion)? ?(Error|refused|reset|closed|Exception|timed out|timeout)|Read ?timeout|Server ?disconnected|UnknownHost|"
+    r"SocketTimeout|SdkClientException|No space left|Status ?(Code: )?5\d\d|Internal ?(Server )?Error|Service Unavailable|"
+    r"TimeoutException|NoHttpResponse|DisconnectException|not available|AWSBadRequest|AWSServiceIOException|AWSClientIOException|"
+    r"Unable to execute HTTP|SLOW_DOWN|reduce your request rate|NetworkException|broker may not be available|OperationalError|"
+    r"SourceError",
     re.IGNORECASE,
 )
 _REFUSED = re.compile(
@@ -76,6 +77,7 @@ class _Run:
     pauses: int = 0
     again_at: float = 0.0
     last_batch: int = -1
+    epoch: int = 0
     prepared: bool = False
 
 
@@ -227,6 +229,7 @@ class LakeLane:
             writer = run.table.stream().writeStream.foreachBatch(self._guarded(run.table, run)).queryName(spec.full_name)
             writer = writer.option("checkpointLocation", context.checkpoint(spec))
             writer = writer.trigger(availableNow=True) if once else writer.trigger(processingTime=context.settings.lake.trigger)
+            run.epoch = context.epoch(spec).number
             run.query = writer.start()
             run.last_batch = -1
             self._say(run, "running")
@@ -250,7 +253,7 @@ class LakeLane:
             return  # the control database is away; the next look tries again
 
     def _failed(self, run: _Run, error: BaseException) -> None:
-        text = str(error)
+        text = _told(error)
         run.prepared = False
         if isinstance(error, Py4JNetworkError):
             raise error
@@ -260,11 +263,7 @@ class LakeLane:
                 f"`tidemill run --accept-loss {run.spec.name}` goes on with what it holds now."
             )
         fatal = isinstance(error, TidemillError) and type(error).__name__ != "SourceError"
-        if (
-            not fatal
-            and not _REFUSED.search(text)
-            and (_AWAY.search(f"{type(error).__name__} {text}") or _SCHEMA_CHANGED.search(text))
-        ):
+        if not fatal and not _REFUSED.search(text) and (_AWAY.search(text) or _SCHEMA_CHANGED.search(text)):
             run.pauses = 0 if _SCHEMA_CHANGED.search(text) else run.pauses + 1
             run.again_at = time.monotonic() + (0 if run.pauses == 0 else min(_LONGEST_PAUSE, 0.5 * 2**run.pauses))
             log.info("%s pauses", run.spec.full_name, exc_info=error)
@@ -291,7 +290,7 @@ class LakeLane:
                 metrics = progress["sources"][0]["metrics"]
                 self._context.control.record_batch(
                     run.spec.full_name,
-                    self._context.epoch(run.spec).number,
+                    run.epoch,
                     batch,
                     duration_ms=int(progress["durationMs"].get("triggerExecution", 0)),
                     rows_read=progress["numInputRows"],
@@ -333,8 +332,17 @@ class LakeLane:
                 self._say(run, "idle")
 
 
+def _told(error: BaseException) -> str:
+    """Return all that an error says: PySpark's say nothing of what the object store or the broker had answered."""
+    trace = str(getattr(getattr(error, "_cause", None), "_stackTrace", ""))
+    said = [line for line in trace.splitlines() if not line.lstrip().startswith("at ")]  # not the names of methods
+    return "\n".join([f"{type(error).__name__} {error}", *said])
+
+
 def _first_line(error: BaseException) -> str:
     if isinstance(error, TidemillError):
         return str(error)
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    lines = [line.removeprefix(": ") for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, Py4JJavaError):
+        lines = lines[1:]  # the first one names an object of py4j, the next one says what went wrong
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
