@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from apps.serve import Served, serve
@@ -32,11 +32,20 @@ class Lane:
         self.control = control
         self._settings = settings
         self._batches = 0
+        self._written: set[str] = set()
 
     def write(self, name: str, rows: int) -> None:
         uri = f"s3://{self._settings.s3.bucket}/{name.replace('.', '/')}"
         data = pa.table({"n": list(range(rows))})
+        self._written.add(uri)
         write_deltalake(uri, data, mode="append", storage_options=self._settings.s3_storage_options)
+
+    def forget(self) -> None:
+        """Leave nothing to the tests that come after on the same servers."""
+        for uri in self._written:
+            DeltaTable(uri, storage_options=self._settings.s3_storage_options).delete()
+        for table in ("batch", "table_state"):
+            self.control.run(f"""DELETE FROM tidemill.{table} WHERE "table" IN ('bronze.tides', 'silver.tides', 'gold.levels')""")
 
     def batch(self, rows: int, dead: int = 0, reason: str = "") -> None:
         self.write("bronze.tides", rows)
@@ -61,15 +70,15 @@ class Lane:
 def lane(tides: Workspace) -> Iterator[Lane]:
     settings = Settings.load(tides)
     control = Control(settings.require("postgres"))
-    for table in ("batch", "table_state"):
-        control.run(f"""DELETE FROM tidemill.{table} WHERE "table" IN ('bronze.tides', 'silver.tides', 'gold.levels')""")
     lane = Lane(settings, control)
+    lane.forget()
     with Lease(control, seconds=30) as lease:
         lease.acquire("tidemill run")
         for name in ("bronze.tides", "silver.tides", "gold.levels"):
             control.set_state(name, "running")
         lane.batch(1_200, 12, "<b>late</b>: at is more than 1 hour old")
         yield lane
+    lane.forget()
     control.close()
 
 
