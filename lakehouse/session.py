@@ -112,6 +112,8 @@ def _options(settings: Settings, scratch: Path) -> dict[str, str]:
         # Compaction leaves alone what is large enough: with Delta's 1 GiB it would write a growing table again and again.
         "spark.databricks.delta.optimize.minFileSize": str(64 << 20),
         "spark.databricks.delta.optimize.maxFileSize": str(128 << 20),
+        # A batch of each table runs some hundred pieces of generated code, the same every time; Spark remembers a hundred in all.
+        "spark.sql.codegen.cache.maxEntries": "4096",
         "spark.sql.streaming.stateStore.providerClass": (
             "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
         ),

@@ -43,6 +43,23 @@ class _Sums:
     highest: Any = None
     newest: Any = None
 
+    @property
+    def dead(self) -> int:
+        """Records that are no good rows; meant for when no suspects are left."""
+        return self.read - self.good
+
+    def with_settled(self, settled: _Sums) -> _Sums:
+        """Return the sums with what became of the suspects, which were read but not yet judged."""
+        return replace(
+            self,
+            good=self.good + settled.good,
+            suspects=0,
+            failing=self.failing + settled.failing,
+            warned={rule: count + (settled.warned or {})[rule] for rule, count in (self.warned or {}).items()},
+            lowest=min((x for x in (self.lowest, settled.lowest) if x is not None), default=None),
+            highest=max((x for x in (self.highest, settled.highest) if x is not None), default=None),
+        )
+
 
 class IngestTable:
     """The query of one feed's silver table."""
@@ -114,7 +131,8 @@ class IngestTable:
         context, spec = self._context, self._spec
         version = latest_version(context.spark, self._bronze)
         bronze = context.spark.read.format("delta").option("versionAsOf", version).load(self._bronze)
-        judged = self._examined(keep(self._compiled.judge(bronze)), keep)
+        judged = keep(self._compiled.judge(bronze))
+        judged = judged.where("NOT _suspect").union(keep(self._compiled.examine(judged.where("_suspect"))))
         self._refuse_failures(judged)
         good = judged.where(_GOOD)
         standing = context.spark.createDataFrame([], StructType([*self._compiled.schema.fields, *SILVER_ORIGIN.fields]))
@@ -162,21 +180,22 @@ class IngestTable:
         if sums.read == 0:
             return
         if sums.suspects:
-            judged = self._examined(judged, keep)
-            sums = self._sum(judged)
+            settled = keep(self._compiled.examine(judged.where("_suspect")))  # just they are kept anew: they are few
+            sums = sums.with_settled(self._sum(settled))
+            judged = judged.where("NOT _suspect").union(settled)
         if sums.failing:
             self._refuse_failures(judged)
-        good = judged.where(_GOOD)
-        repeats = self._repeats(good, sums, keep)
-        rows = self._rows(good if repeats is None else dedup.without(good, repeats))
-        dead = sums.read - sums.good
+        repeats = self._repeats(judged.where(_GOOD), sums, keep)
+        good = judged.where(_GOOD) if repeats is None else dedup.without(judged.where(_GOOD), repeats)
+        duplicates = 0 if repeats is None else repeats.count()
+        bad = keep(judged.where(f"NOT ({_GOOD})")) if sums.dead else None
         transaction = context.epoch(spec).transaction(spec.full_name)
         context.lease.check()
-        if dead:
-            append_once(self._letters(judged), self._dead_letters, transaction, batch_id)
+        if bad is not None:
+            append_once(self._letters(bad), self._dead_letters, transaction, batch_id)
         if repeats is not None:
             append_once(repeats, self._duplicates, transaction, batch_id)
-        append_once(rows, self._path, transaction, batch_id)
+        append_once(self._rows(good), self._path, transaction, batch_id)
         context.set_aside.discard(spec.full_name)
         if sums.undeclared:
             self._name_undeclared(judged, batch_id)
@@ -186,21 +205,16 @@ class IngestTable:
             batch_id,
             duration_ms=round((time.monotonic() - started) * 1000),
             rows_read=sums.read,
-            rows_written=sums.good if repeats is None else rows.count(),
-            dead_letters=judged.where(f"NOT ({_GOOD})").count() if dead else 0,
-            duplicates=repeats.count() if repeats is not None else 0,
+            rows_written=sums.good - duplicates,
+            dead_letters=sums.dead,
+            duplicates=duplicates,
             detail={
-                "reasons": self._count_reasons(judged) if dead else {},
+                "reasons": {} if bad is None else self._count_reasons(bad),
                 "warned": sums.warned,
                 "positions": sums.positions,
                 "newest": str(sums.newest),
             },
         )
-
-    def _examined(self, judged: DataFrame, keep: Kept) -> DataFrame:
-        """Settle the suspects of a kept batch; just they are kept anew, for they are few and the batch is large."""
-        suspects = keep(self._compiled.examine(judged.where("_suspect")))
-        return judged.where("NOT _suspect").union(suspects)
 
     def _sum(self, judged: DataFrame) -> _Sums:
         """Count a judged batch in one pass, by partition."""
