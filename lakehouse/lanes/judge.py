@@ -86,12 +86,12 @@ class Judge:
         return verdict.withColumn("_raw", F.when(~good, raw)).drop("_record")
 
     def examine(self, judged: DataFrame) -> DataFrame:
-        """Read the suspects of a judged batch field by field, and settle their verdicts."""
+        """Read the suspects among judged records field by field, and settle their verdicts; the others keep theirs."""
         assert self.spec.parse is not None
         parsed = parse_json(F.col("_raw.value"), wire_schema(self.spec.parse), alias="_again")
         return (
             judged.withColumns({parsed.alias: parsed.root, parsed.keys_alias: parsed.keys})
-            .withColumn("_why", parsed.reasons)
+            .withColumn("_why", F.when(F.col("_suspect"), parsed.reasons))
             .withColumns(
                 {
                     "_reasons": F.coalesce("_why", "_reasons"),

@@ -1,0 +1,154 @@
+"""Declare live tables: what the fast lane makes of a feed's good records, and what the hot store keeps of them.
+
+A live table is declared in the folder ``live/`` of a workspace, one file a feed, named like the feed:
+
+    @live("flights", keys=["flight_id"], sequence_by="event_time", retention="2 days")
+    def flights(
+        events: Annotated[DataFrame, Silver("flight_events")], airlines: Annotated[DataFrame, Reference("airlines")]
+    ) -> DataFrame:
+        return events.join(airlines, "carrier", "left").select("_record", "flight_id", …)
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.catalog import Catalog, Input, load_module
+from lakehouse.errors import DeclarationError, UnknownNameError
+from lakehouse.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
+_DURATION = re.compile(rf"\s*(\d+)\s+({'|'.join(_UNITS)})s?\s*")
+
+
+@dataclass(frozen=True)
+class LiveSpec:
+    """All that is declared of one live table.
+
+    Attributes:
+        name: Name of the feed that it belongs to, and of the table in the hot store.
+        keys: Columns that identify a thing whose latest state is kept.
+        sequence_by: TIMESTAMP or integer column that says which state of a key is the later one.
+        retention: How long rows are kept, on the feed clock.
+        window: How much of the feed clock one partition of the table holds.
+        inputs: Parameter name of ``function`` → the table that is passed for it.
+        function: The transformation: selects, filters and joins with reference data.
+        description: First line of the function's docstring.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    sequence_by: str
+    retention: timedelta
+    window: timedelta
+    inputs: Mapping[str, Input] = field(hash=False)
+    function: Callable[..., Any]
+    description: str
+
+    @property
+    def live_topic(self) -> str:
+        """Topic of the rows that passed."""
+        return f"{self.name}.live"
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Topic of the records that did not pass, with their reasons."""
+        return f"{self.name}.dlq"
+
+
+def live(
+    name: str, *, keys: Sequence[str], sequence_by: str, retention: str = "2 days", window: str = "1 hour"
+) -> Callable[[Callable[..., DataFrame]], LiveSpec]:
+    """Declare the live table of a feed.
+
+    The function gets the feed's good records, as its silver table selects them, and reference tables. It is row-wise, and
+    ends in a ``select`` of ``"_record"`` and the table's own columns: what Real-time Mode cannot do (grouping, windows,
+    Python functions) is refused when the lane starts.
+
+    Args:
+        name: Name of the feed.
+        keys: Columns that identify a thing whose latest state is kept.
+        sequence_by: TIMESTAMP or integer column that says which state of a key is the later one.
+        retention: How long rows are kept, on the feed clock: ``"2 days"``.
+        window: How much of the feed clock one partition holds; rows are dropped a partition at a time.
+
+    Raises:
+        DeclarationError: A duration cannot be read, or a parameter is not annotated.
+    """
+
+    def declare(function: Callable[..., DataFrame]) -> LiveSpec:
+        hints = typing.get_type_hints(function, include_extras=True)
+        inputs: dict[str, Input] = {}
+        for parameter in inspect.signature(function).parameters:
+            declared = [x for x in getattr(hints.get(parameter), "__metadata__", ()) if isinstance(x, Input)]
+            if len(declared) != 1:
+                raise DeclarationError(f'live.{name}: annotate `{parameter}` as Annotated[DataFrame, Silver("…")] or the like.')
+            inputs[parameter] = declared[0]
+        if not keys:
+            raise DeclarationError(f"live.{name} needs keys: the columns that identify a thing whose latest state is kept.")
+        return LiveSpec(
+            name=name,
+            keys=tuple(keys),
+            sequence_by=sequence_by,
+            retention=_duration(name, retention),
+            window=_duration(name, window),
+            inputs=inputs,
+            function=function,
+            description=(inspect.getdoc(function) or "").partition("\n")[0],
+        )
+
+    return declare
+
+
+def live_tables(workspace: Workspace, catalog: Catalog) -> dict[str, LiveSpec]:
+    """Import the files of a workspace's ``live/`` folder, and check them against its other tables.
+
+    Returns:
+        Name of the feed → its live table.
+
+    Raises:
+        DeclarationError: A file declares something else than the table that it is named after, or a table reads anything but
+            its feed's silver table and reference tables.
+        UnknownNameError: A table reads one that nobody declared, or is named after no feed.
+    """
+    found: dict[str, LiveSpec] = {}
+    for file in sorted((workspace.tables / "live").glob("[!_]*.py")):
+        declared = [x for x in vars(load_module(file, "live")).values() if isinstance(x, LiveSpec)]
+        if [x.name for x in declared] != [file.stem]:
+            names = [f"live.{x.name}" for x in declared] or "nothing"
+            raise DeclarationError(f"{file} must declare just live.{file.stem}, like its name; it declares {names}.")
+        _check(declared[0], catalog)
+        found[file.stem] = declared[0]
+    return found
+
+
+def _check(spec: LiveSpec, catalog: Catalog) -> None:
+    name = f"live.{spec.name}"
+    try:
+        ingest = catalog.ingest(spec.name)
+    except UnknownNameError:
+        feeds = ", ".join(x.name for x in catalog.layer("bronze")) or "none"
+        raise UnknownNameError(f"{name} is named after no feed; there are: {feeds}.") from None
+    sources = [source.name for source in spec.inputs.values()]
+    for source in sources:
+        catalog[source]
+        if source != ingest.full_name and not source.startswith("reference."):
+            raise DeclarationError(f"{name} reads {source}; it can read {ingest.full_name} and reference tables.")
+    if ingest.full_name not in sources:
+        raise DeclarationError(f"{name} does not read {ingest.full_name}, the good records of its feed.")
+
+
+def _duration(name: str, text: str) -> timedelta:
+    match = _DURATION.fullmatch(text)
+    if match is None or int(match[1]) == 0:
+        raise DeclarationError(f"live.{name}: {text!r} is no duration; write one like '90 minutes' or '2 days'.")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])

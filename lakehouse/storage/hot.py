@@ -1,0 +1,272 @@
+"""The hot store: the recent rows of a live table in PostgreSQL, by windows of the feed clock.
+
+A row is named by its *source* record (topic id, partition, offset) and that record's timestamp, which never changes: writing it
+again changes nothing. Partitions are made before rows need them, and dropped whole when the feed clock has left them behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from lakehouse.livetables import LiveSpec
+
+ORIGIN = {"_topic_id": "text", "_partition": "integer", "_offset": "bigint", "_timestamp": "timestamptz"}
+"""Columns that every hot table has beside its own: which record a row came from, and the feed clock."""
+
+SCHEMA = """
+CREATE SCHEMA IF NOT EXISTS hot;
+CREATE TABLE IF NOT EXISTS hot.clock (feed text PRIMARY KEY, at timestamptz NOT NULL);
+CREATE TABLE IF NOT EXISTS hot.refused (
+    feed text NOT NULL, topic_id text NOT NULL, "partition" int NOT NULL, "offset" bigint NOT NULL, row bytea NOT NULL,
+    reason text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (feed, topic_id, "partition", "offset"));
+"""
+
+_LOCK = 7463
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TYPES = {
+    "string": "text",
+    "boolean": "boolean",
+    "byte": "smallint",
+    "short": "smallint",
+    "integer": "integer",
+    "long": "bigint",
+    "float": "real",
+    "double": "double precision",
+    "date": "date",
+    "timestamp": "timestamptz",
+    "timestamp_ntz": "timestamp",
+}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What became of a batch of rows.
+
+    Attributes:
+        written: Rows that are new in the table.
+        known: Rows that were there already: they came twice.
+        expired: Rows older than the retention when they came.
+        refused: Rows that PostgreSQL does not take; they are in ``hot.refused``, with the reason.
+    """
+
+    written: int = 0
+    known: int = 0
+    expired: int = 0
+    refused: int = 0
+
+    def __add__(self, other: Landed) -> Landed:
+        return Landed(
+            self.written + other.written,
+            self.known + other.known,
+            self.expired + other.expired,
+            self.refused + other.refused,
+        )
+
+
+def column_type(spark_type: str) -> str:
+    """Return PostgreSQL's type for one of Spark's, by the name that Spark's JSON schemas give it.
+
+    What is not listed (arrays, structs, maps, variants) is ``jsonb``; decimals keep precision and scale.
+    """
+    return spark_type.replace("decimal", "numeric") if spark_type.startswith("decimal") else _TYPES.get(spark_type, "jsonb")
+
+
+class HotTable:
+    """One live table in PostgreSQL; for one writer thread, though other processes may write the same table.
+
+    Args:
+        connection: In autocommit mode.
+        spec: What is declared of it.
+        columns: Its own columns: name → type of PostgreSQL.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], spec: LiveSpec, columns: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._spec = spec
+        self._columns = {**columns, **ORIGIN}
+        self._table = sql.Identifier("hot", spec.name)
+        self._windows: set[int] = set()
+        self._clock = _EPOCH
+
+    def prepare(self) -> None:
+        """Make the table, or add the columns that it lacks."""
+        own = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in self._columns.items()]
+        keys = sql.SQL(", ").join(sql.Identifier(name) for name in [*self._spec.keys, self._spec.sequence_by])
+        with self._connection.transaction():
+            self._lock()
+            self._connection.execute(SCHEMA)
+            self._connection.execute(
+                sql.SQL(
+                    "CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY (_timestamp, _topic_id, _partition, _offset)) "
+                    "PARTITION BY RANGE (_timestamp)"
+                ).format(self._table, sql.SQL(", ").join(own))
+            )
+            for column in own:
+                self._connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {}").format(self._table, column))
+            index = sql.Identifier(f"{self._spec.name}_latest")
+            self._connection.execute(sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(index, self._table, keys))
+        self._clock = self._read_clock()
+        self._windows = {self._number(low) for low in self.partitions()}
+
+    def land(self, rows: Sequence[Row], now: datetime | None = None) -> Landed:
+        """Write rows, in one transaction; those that are there already stay as they are.
+
+        Args:
+            rows: The table's own columns, as text or JSON scalars, and the columns of :data:`ORIGIN`, with ``_timestamp`` as a
+                ``datetime``.
+            now: The time of day, which bounds how far a record may move the feed clock; the machine's when left out.
+        """
+        if not rows:
+            return Landed()
+        try:
+            return self._land(rows, now or datetime.now(UTC))
+        except psycopg.errors.CheckViolation:  # another writer, ahead of this one, has dropped a partition that this one knew
+            self._windows = {self._number(low) for low in self.partitions()}
+            return self._land(rows, now or datetime.now(UTC))
+
+    def _land(self, rows: Sequence[Row], now: datetime) -> Landed:
+        latest = max(row["_timestamp"] for row in rows)
+        self._clock = max(self._clock, self._read_clock(), min(latest, now))
+        horizon = self._clock - self._spec.retention
+        fresh = [row for row in rows if row["_timestamp"] >= horizon]
+        expired = Landed(expired=len(rows) - len(fresh))
+        with self._connection.transaction():
+            self._make_partitions(row["_timestamp"] for row in fresh)
+        try:
+            landed = self._copy(fresh)
+        except psycopg.DataError:
+            landed = self._one_by_one(fresh)
+        self._connection.execute(
+            "INSERT INTO hot.clock VALUES (%s, %s) ON CONFLICT (feed) DO UPDATE SET at = greatest(hot.clock.at, excluded.at)",
+            (self._spec.name, self._clock),
+        )
+        self._drop_partitions(horizon)
+        return landed + expired
+
+    def latest(self) -> Iterable[dict[str, Any]]:
+        """Yield the last row of each key, by :attr:`~lakehouse.livetables.LiveSpec.sequence_by`, then by position."""
+        keys = sql.SQL(", ").join(sql.Identifier(name) for name in self._spec.keys)
+        query = sql.SQL(
+            "SELECT DISTINCT ON ({keys}) * FROM {table} ORDER BY {keys}, {sequence} DESC NULLS LAST, _partition DESC, _offset DESC"
+        ).format(keys=keys, table=self._table, sequence=sql.Identifier(self._spec.sequence_by))
+        with self._connection.cursor(row_factory=dict_row) as cursor:
+            yield from cursor.execute(query)
+
+    def partitions(self) -> list[datetime]:
+        """Return the beginning of each window that has a partition."""
+        rows = self._connection.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass(%s)",
+            (f'hot."{self._spec.name}"',),
+        )
+        return sorted(_EPOCH + int(row[0].rpartition("_w")[2]) * timedelta(seconds=1) for row in rows)
+
+    @property
+    def clock(self) -> datetime:
+        """The feed clock: how far the rows have come."""
+        return self._clock
+
+    def _read_clock(self) -> datetime:
+        row = self._connection.execute("SELECT at FROM hot.clock WHERE feed = %s", (self._spec.name,)).fetchone()
+        return row[0] if row else _EPOCH
+
+    def _lock(self) -> None:
+        """Two writers of one table must not make or drop the same partition at once."""
+        self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+
+    def _number(self, moment: datetime) -> int:
+        return int((moment - _EPOCH) // self._spec.window)
+
+    def _make_partitions(self, moments: Iterable[datetime]) -> None:
+        wanted = {self._number(moment) for moment in moments}
+        if wanted:
+            wanted.add(max(wanted) + 1)  # ahead, so that the first rows of a window do not wait for it
+        if not (missing := wanted - self._windows):
+            return
+        self._lock()
+        for number in sorted(missing):
+            low = _EPOCH + number * self._spec.window
+            self._connection.execute(
+                sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
+                    self._partition(low), self._table, sql.Literal(low), sql.Literal(low + self._spec.window)
+                )
+            )
+        self._windows |= missing
+
+    def _drop_partitions(self, horizon: datetime) -> None:
+        gone = {number for number in self._windows if _EPOCH + (number + 1) * self._spec.window <= horizon}
+        if not gone:
+            return
+        with self._connection.transaction():
+            self._lock()
+            for number in gone:
+                partition = self._partition(_EPOCH + number * self._spec.window)
+                self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(partition))
+        self._windows -= gone
+
+    def _partition(self, low: datetime) -> sql.Identifier:
+        return sql.Identifier("hot", f"{self._spec.name}_w{int((low - _EPOCH).total_seconds())}")
+
+    def _copy(self, rows: Sequence[Row]) -> Landed:
+        if not rows:
+            return Landed()
+        names = sql.SQL(", ").join(sql.Identifier(name) for name in self._columns)
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.execute(
+                sql.SQL("CREATE TEMPORARY TABLE arriving (LIKE {} INCLUDING DEFAULTS) ON COMMIT DROP").format(self._table)
+            )
+            with cursor.copy(sql.SQL("COPY arriving ({}) FROM STDIN").format(names)) as copy:
+                for row in rows:
+                    copy.write_row([_text(row.get(name)) for name in self._columns])
+            cursor.execute(
+                sql.SQL("INSERT INTO {} ({names}) SELECT {names} FROM arriving ON CONFLICT DO NOTHING").format(
+                    self._table, names=names
+                )
+            )
+            written = cursor.rowcount
+        return Landed(written=written, known=len(rows) - written)
+
+    def _one_by_one(self, rows: Sequence[Row]) -> Landed:
+        """Some row of a batch was refused: find it by halves, and put it aside with what PostgreSQL says of it."""
+        if len(rows) > 1:
+            half = len(rows) // 2
+            return self._halved(rows[:half]) + self._halved(rows[half:])
+        return self._halved(rows)
+
+    def _halved(self, rows: Sequence[Row]) -> Landed:
+        try:
+            return self._copy(rows)
+        except psycopg.DataError as error:
+            if len(rows) > 1:
+                return self._one_by_one(rows)
+            (row,) = rows
+            self._connection.execute(
+                "INSERT INTO hot.refused VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                (
+                    self._spec.name,
+                    row["_topic_id"],
+                    row["_partition"],
+                    row["_offset"],
+                    repr({**row, "_timestamp": row["_timestamp"].isoformat()}).encode(),
+                    str(error).splitlines()[0],
+                ),
+            )
+            return Landed(refused=1)
+
+
+def _text(value: Any) -> Any:
+    """Return what COPY takes: JSON for lists and objects, and text that PostgreSQL can hold."""
+    if isinstance(value, dict | list):
+        return Jsonb(value)
+    if isinstance(value, str) and "\0" in value:
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return value

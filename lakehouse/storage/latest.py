@@ -1,0 +1,137 @@
+"""The latest state of each key, and a capped stream of what happened, in Valkey (or Redis).
+
+Valkey may lose what it holds at any time: the states are made again from the hot table, and the stream from the live topic.
+Writing the same rows again changes nothing: a state is replaced only by a later one, and an entry of the stream is named by the
+row's place in the live topic, below which Valkey takes no second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+import orjson
+import valkey
+
+from lakehouse.livetables import LiveSpec
+
+STREAM_LENGTH = 50_000
+"""Entries that each partition's stream keeps, about."""
+
+# KEYS: the hash of states, the hash of sequences, the sorted set of feed clocks. ARGV: key, sequence, row, clock; again and again.
+_SET_IF_NEWER = """
+for i = 1, #ARGV, 4 do
+  local standing = redis.call('HGET', KEYS[2], ARGV[i])
+  if not standing or standing < ARGV[i + 1] then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+    redis.call('ZADD', KEYS[3], ARGV[i + 3], ARGV[i])
+  end
+end
+"""
+# KEYS: the same. ARGV: a feed clock; states from before it are forgotten, at most ten thousand at a time.
+_FORGET = """
+local gone = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', '(' .. ARGV[1], 'LIMIT', 0, 10000)
+for i = 1, #gone do
+  redis.call('HDEL', KEYS[1], gone[i])
+  redis.call('HDEL', KEYS[2], gone[i])
+  redis.call('ZREM', KEYS[3], gone[i])
+end
+return #gone
+"""
+# KEYS: a stream. ARGV: its length, then offset and row, again and again. Entries that are there already are left out.
+_APPEND = """
+local last = -1
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if newest[1] then last = tonumber(string.match(newest[1][1], '^%d+')) end
+for i = 2, #ARGV, 2 do
+  local id = tonumber(ARGV[i]) + 1
+  if id > last then
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], string.format('%d-0', id), 'row', ARGV[i + 1])
+    last = id
+  end
+end
+"""
+_CHUNK = 1_000  # rows of one script call: Valkey does nothing else meanwhile
+
+
+class Latest:
+    """What Valkey holds of one live table."""
+
+    def __init__(self, client: valkey.Valkey, spec: LiveSpec) -> None:
+        self._client = client
+        self._spec = spec
+        self._root = f"tidemill:{{{spec.name}}}"  # the braces keep a feed's keys together in a cluster
+        self._keys = [f"{self._root}:{part}" for part in ("state", "sequence", "clock")]
+        self._set = client.register_script(_SET_IF_NEWER)
+        self._forget = client.register_script(_FORGET)
+        self._append = client.register_script(_APPEND)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the states were made whole since Valkey last lost its memory."""
+        return bool(self._client.exists(f"{self._root}:whole"))
+
+    def rebuild(self, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Make the states again from the last row of each key; returns how many keys there are."""
+        count = 0
+        chunk: list[Mapping[str, Any]] = []
+        for row in rows:
+            chunk.append(row)
+            count += 1
+            if len(chunk) == _CHUNK:
+                self.put(chunk)
+                chunk = []
+        self.put(chunk)
+        self._client.set(f"{self._root}:whole", "1")
+        return count
+
+    def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the rows whose key has no later state yet."""
+        newest: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        for row in rows:
+            key, sequence = self.key(row), self.sequence(row)
+            if key not in newest or newest[key][0] < sequence:
+                newest[key] = (sequence, row)
+        arguments: list[Any] = []
+        for key, (sequence, row) in newest.items():
+            arguments += [key, sequence, orjson.dumps(row, default=str), row["_timestamp"].timestamp()]
+        for start in range(0, len(arguments), 4 * _CHUNK):
+            self._set(keys=self._keys, args=arguments[start : start + 4 * _CHUNK])
+
+    def append(self, partition: int, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Add rows to a partition's stream.
+
+        Args:
+            partition: Partition of the live topic.
+            rows: Offset in it, and the row as JSON, in order.
+        """
+        for start in range(0, len(rows), _CHUNK):
+            arguments = [item for row in rows[start : start + _CHUNK] for item in row]
+            self._append(keys=[self.stream(partition)], args=[STREAM_LENGTH, *arguments])
+
+    def forget(self, horizon: datetime) -> int:
+        """Forget states whose record is older than a moment of the feed clock; returns how many, at most ten thousand."""
+        return int(cast(Any, self._forget(keys=self._keys, args=[horizon.timestamp()])))
+
+    def get(self, key: Sequence[Any]) -> dict[str, Any] | None:
+        """Return the latest row of a key, or ``None``."""
+        found = cast("bytes | None", self._client.hget(self._keys[0], orjson.dumps([str(part) for part in key]).decode()))
+        return None if found is None else cast("dict[str, Any]", orjson.loads(found))
+
+    def stream(self, partition: int) -> str:
+        """Return the name of a partition's stream; the id of an entry is the row's offset, plus one."""
+        return f"{self._root}:stream:{partition}"
+
+    def key(self, row: Mapping[str, Any]) -> str:
+        """Return what names a row's thing."""
+        return orjson.dumps([str(row.get(name)) for name in self._spec.keys]).decode()
+
+    def sequence(self, row: Mapping[str, Any]) -> str:
+        """Return a text that sorts as the rows of a key do: by ``sequence_by``, then by where the record stands."""
+        value = row.get(self._spec.sequence_by)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        number = 0 if value is None else round(value.timestamp() * 1e6) if isinstance(value, datetime) else int(value)
+        return f"{number + (1 << 63):020d}:{row['_partition']:010d}:{row['_offset']:020d}"

@@ -1,0 +1,149 @@
+"""The hot store on a real PostgreSQL: rows once, partitions by window, what PostgreSQL refuses."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from lakehouse.livetables import LiveSpec
+from lakehouse.settings import Settings
+from lakehouse.storage.hot import HotTable, column_type
+from lakehouse.workspace import Workspace
+
+pytestmark = pytest.mark.integration
+
+START = datetime(2013, 6, 1, tzinfo=UTC)
+COLUMNS = {"gauge": "text", "level": "integer", "at": "timestamptz"}
+
+
+@pytest.fixture
+def connection(stack: tuple[Workspace, Settings]) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(stack[1].require("postgres"), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def spec() -> LiveSpec:
+    return LiveSpec(
+        name=f"t{uuid.uuid4().hex[:8]}",
+        keys=("gauge",),
+        sequence_by="at",
+        retention=timedelta(hours=6),
+        window=timedelta(hours=1),
+        inputs={},
+        function=lambda: None,
+        description="",
+    )
+
+
+@pytest.fixture
+def make(connection: psycopg.Connection[Any], spec: LiveSpec) -> Iterator[Callable[[], HotTable]]:
+    def table() -> HotTable:
+        made = HotTable(connection, spec, COLUMNS)
+        made.prepare()
+        return made
+
+    yield table
+    connection.execute(f"DROP TABLE IF EXISTS hot.{spec.name}")
+    for name in ("clock", "refused"):
+        connection.execute(f"DELETE FROM hot.{name} WHERE feed = %s", [spec.name])
+
+
+def row(offset: int, hours: float = 0, **more: Any) -> dict[str, Any]:
+    at = START + timedelta(hours=hours)
+    position = {"_topic_id": "t", "_partition": 0, "_offset": offset, "_timestamp": at}
+    return {"gauge": "g1", "level": offset, "at": at.isoformat(), **position, **more}
+
+
+def count(connection: psycopg.Connection[Any], spec: LiveSpec) -> int:
+    found = connection.execute(f"SELECT count(*) FROM hot.{spec.name}").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def test_a_record_is_there_once_however_often_it_comes(
+    make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec
+) -> None:
+    table = make()
+    first = table.land([row(n) for n in range(10)])
+    again = table.land([row(n) for n in range(5, 15)])
+    within = table.land([row(20), row(20)])
+    assert (first.written, first.known) == (10, 0)
+    assert (again.written, again.known) == (5, 5)
+    assert (within.written, within.known) == (1, 1)
+    assert count(connection, spec) == 16
+    assert make().clock == START  # what another process would begin with
+
+
+def test_partitions_follow_the_feed_clock_and_go_whole(
+    make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec
+) -> None:
+    table = make()
+    table.land([row(n, hours=n) for n in range(4)])
+    assert table.partitions() == [START + timedelta(hours=n) for n in range(5)]  # one ahead
+    landed = table.land([row(100, hours=9.5)])
+    assert table.partitions()[0] == START + timedelta(hours=3)  # 03:00 to 04:00 holds what is six hours old
+    late = table.land([row(101, hours=1), row(102, hours=9)])
+    assert (landed.written, late.written, late.expired) == (1, 1, 1)
+    assert count(connection, spec) == 3
+
+
+def test_a_record_from_the_future_does_not_expire_the_present(make: Callable[[], HotTable]) -> None:
+    table = make()
+    now = START + timedelta(minutes=5)
+    landed = table.land([row(1), row(2, hours=24 * 365)], now=now)
+    assert (landed.written, landed.expired) == (2, 0)
+    assert table.clock == now
+
+
+def test_what_postgresql_refuses_is_put_aside_and_the_rest_lands(
+    make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec
+) -> None:
+    rows = [row(n) for n in range(50)]
+    rows[17] |= {"at": "+294277-01-01T00:00:00Z"}
+    rows[18] |= {"gauge": "nul\0byte 🌊"}
+    landed = make().land(rows)
+    assert (landed.written, landed.refused) == (49, 1)
+    assert make().land(rows).known == 49
+    refused = connection.execute('SELECT "offset", reason FROM hot.refused WHERE feed = %s', [spec.name]).fetchall()
+    assert [x[0] for x in refused] == [17]
+    assert "294277" in refused[0][1]
+    kept = connection.execute(f"SELECT gauge FROM hot.{spec.name} WHERE _offset = 18").fetchone()
+    assert kept == ("nul\N{REPLACEMENT CHARACTER}byte 🌊",)
+
+
+def test_two_writers_share_a_table(
+    make: Callable[[], HotTable], spec: LiveSpec, stack: tuple[Workspace, Settings], connection: psycopg.Connection[Any]
+) -> None:
+    behind = make()
+    behind.land([row(1, hours=0)])
+    with psycopg.connect(stack[1].require("postgres"), autocommit=True) as other:
+        ahead = HotTable(other, spec, COLUMNS)
+        ahead.prepare()
+        ahead.land([row(2, hours=20)])  # drops the partition that the first writer knows
+        landed = behind.land([row(3, hours=0), row(4, hours=20)])
+    assert (landed.written, landed.expired) == (1, 1)
+    assert count(connection, spec) == 2
+
+
+def test_a_new_column_is_added_and_the_last_row_of_a_key_found(
+    make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec
+) -> None:
+    make().land([row(1), row(2, hours=1), row(3, hours=0.5), row(4, gauge="g2")])
+    wider = HotTable(connection, spec, {**COLUMNS, "colour": "text"})
+    wider.prepare()
+    wider.land([row(5, hours=2, colour="blue")])
+    assert [(x["gauge"], x["_offset"], x["colour"]) for x in wider.latest()] == [("g1", 5, "blue"), ("g2", 4, None)]
+
+
+@pytest.mark.parametrize(
+    ("spark", "postgres"),
+    [("string", "text"), ("decimal(10,2)", "numeric(10,2)"), ("timestamp", "timestamptz"), ("array<int>", "jsonb")],
+)
+def test_types(spark: str, postgres: str) -> None:
+    assert column_type(spark) == postgres
