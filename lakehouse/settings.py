@@ -69,6 +69,18 @@ class LakeSettings(_Section):
     lease_seconds: int = Field(15, ge=3, description="Life of the writer's lease without a heartbeat.")
 
 
+class FastSettings(_Section):
+    """How the fast lane runs."""
+
+    cores: int | None = Field(default=None, ge=1, description="Spark task slots; one a partition, and one, when left out.")
+    driver_memory: str = Field("1g", description="Heap of the fast lane's Spark driver.")
+    batch: str = Field(
+        "10 minutes",
+        description="How long a Real-time Mode batch lasts. Between two there is a pause; a crash reads one again.",
+    )
+    refresh_seconds: float = Field(60, gt=0, description="How often reference data is looked at for changes.")
+
+
 class QualitySettings(_Section):
     """What is kept of validations."""
 
@@ -91,6 +103,7 @@ class Settings(BaseSettings):
     postgres: PostgresSettings = PostgresSettings()
     valkey: ValkeySettings = ValkeySettings()
     lake: LakeSettings = LakeSettings()
+    fast: FastSettings = FastSettings()
     quality: QualitySettings = QualitySettings()
 
     @classmethod

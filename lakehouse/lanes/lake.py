@@ -7,7 +7,6 @@ says why, and leaves the others running. One that fails because a server is away
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
-from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
+from py4j.protocol import Py4JError, Py4JNetworkError
 
 from lakehouse.catalog import TableSpec
 from lakehouse.errors import DataLossError, LeaseLostError, TidemillError
@@ -25,6 +24,7 @@ from lakehouse.lanes.context import Context
 from lakehouse.lanes.derive import DerivedTable
 from lakehouse.lanes.ingest import IngestTable
 from lakehouse.lanes.reference import ReferenceTable
+from lakehouse.lanes.trouble import LOST, SCHEMA_CHANGED, first_line, is_away, pause, told
 from lakehouse.session import cores
 
 if TYPE_CHECKING:
@@ -32,23 +32,6 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming.query import StreamingQuery
 
 log = logging.getLogger(__name__)
-
-_LONGEST_PAUSE = 30.0
-_AWAY = re.compile(
-    r"Connect(ion)? ?(Error|refused|reset|closed|Exception|timed out|timeout)|Read ?timeout|Server ?disconnected|UnknownHost|"
-    r"SocketTimeout|SdkClientException|No space left|Status ?(Code: )?5\d\d|Internal ?(Server )?Error|Service Unavailable|"
-    r"TimeoutException|NoHttpResponse|DisconnectException|not available|AWSBadRequest|AWSServiceIOException|AWSClientIOException|"
-    r"Unable to execute HTTP|SLOW_DOWN|reduce your request rate|NetworkException|broker may not be available|OperationalError|"
-    r"SourceError",
-    re.IGNORECASE,
-)
-_REFUSED = re.compile(
-    r"No AWS Credentials|InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|SASL|authentication failed", re.I
-)
-_LOST = re.compile(
-    r"KAFKA_DATA_LOSS|data may have been lost|offset.*(out of range|was changed from)|UnknownTopicOrPartition", re.IGNORECASE
-)
-_SCHEMA_CHANGED = re.compile(r"DELTA_SCHEMA_CHANGED|Detected schema change", re.IGNORECASE)
 
 
 class Streaming(Protocol):
@@ -253,25 +236,25 @@ class LakeLane:
             return  # the control database is away; the next look tries again
 
     def _failed(self, run: _Run, error: BaseException) -> None:
-        text = _told(error)
+        text = told(error)
         run.prepared = False
         if isinstance(error, Py4JNetworkError):
             raise error
-        if _LOST.search(text) and run.spec.layer == "bronze" and not isinstance(error, TidemillError):
+        if LOST.search(text) and run.spec.layer == "bronze" and not isinstance(error, TidemillError):
             error = DataLossError(
                 f"Topic of feed {run.spec.name} no longer holds records that were not read yet, so they are lost; "
                 f"`tidemill run --accept-loss {run.spec.name}` goes on with what it holds now."
             )
         fatal = isinstance(error, TidemillError) and type(error).__name__ != "SourceError"
-        if not fatal and not _REFUSED.search(text) and (_AWAY.search(text) or _SCHEMA_CHANGED.search(text)):
-            run.pauses = 0 if _SCHEMA_CHANGED.search(text) else run.pauses + 1
-            run.again_at = time.monotonic() + (0 if run.pauses == 0 else min(_LONGEST_PAUSE, 0.5 * 2**run.pauses))
+        if not fatal and (is_away(text) or SCHEMA_CHANGED.search(text)):
+            run.pauses = 0 if SCHEMA_CHANGED.search(text) else run.pauses + 1
+            run.again_at = time.monotonic() + (0 if run.pauses == 0 else pause(run.pauses))
             log.info("%s pauses", run.spec.full_name, exc_info=error)
-            self._say(run, "paused", _first_line(error))
+            self._say(run, "paused", first_line(error))
             return
         run.error = error
         log.info("%s stops", run.spec.full_name, exc_info=error)
-        self._say(run, "stopped", _first_line(error))
+        self._say(run, "stopped", first_line(error))
 
     def _note_progress(self, run: _Run) -> None:
         """Hand the query's own figures on: rate, lag and durations of each batch."""
@@ -330,19 +313,3 @@ class LakeLane:
                 run.query = None
             if run.state == "running":
                 self._say(run, "idle")
-
-
-def _told(error: BaseException) -> str:
-    """Return all that an error says: PySpark's say nothing of what the object store or the broker had answered."""
-    trace = str(getattr(getattr(error, "_cause", None), "_stackTrace", ""))
-    said = [line for line in trace.splitlines() if not line.lstrip().startswith("at ")]  # not the names of methods
-    return "\n".join([f"{type(error).__name__} {error}", *said])
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, TidemillError):
-        return str(error)
-    lines = [line.removeprefix(": ") for line in str(error).splitlines() if line.strip()]
-    if isinstance(error, Py4JJavaError):
-        lines = lines[1:]  # the first one names an object of py4j, the next one says what went wrong
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]

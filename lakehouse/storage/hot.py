@@ -23,6 +23,7 @@ ORIGIN = {"_topic_id": "text", "_partition": "integer", "_offset": "bigint", "_t
 
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS hot;
+CREATE TABLE IF NOT EXISTS hot.declared (feed text PRIMARY KEY, columns jsonb NOT NULL);
 CREATE TABLE IF NOT EXISTS hot.clock (feed text PRIMARY KEY, at timestamptz NOT NULL);
 CREATE TABLE IF NOT EXISTS hot.refused (
     feed text NOT NULL, topic_id text NOT NULL, "partition" int NOT NULL, "offset" bigint NOT NULL, row bytea NOT NULL,
@@ -79,6 +80,24 @@ def column_type(spark_type: str) -> str:
     What is not listed (arrays, structs, maps, variants) is ``jsonb``; decimals keep precision and scale.
     """
     return spark_type.replace("decimal", "numeric") if spark_type.startswith("decimal") else _TYPES.get(spark_type, "jsonb")
+
+
+def declare(dsn: str, feed: str, columns: Mapping[str, str]) -> None:
+    """Write down the columns of a live table, name → type of PostgreSQL, for those who write and read it."""
+    with psycopg.connect(dsn, connect_timeout=5) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute(SCHEMA)
+        connection.execute(
+            "INSERT INTO hot.declared VALUES (%s, %s) ON CONFLICT (feed) DO UPDATE SET columns = excluded.columns",
+            (feed, Jsonb(dict(columns))),
+        )
+
+
+def declared(connection: psycopg.Connection[Any], feed: str) -> dict[str, str] | None:
+    """Return the columns of a live table, or ``None`` when the fast lane never ran it."""
+    connection.execute(SCHEMA)
+    row = connection.execute("SELECT columns FROM hot.declared WHERE feed = %s", (feed,)).fetchone()
+    return None if row is None else dict(row[0])
 
 
 class HotTable:

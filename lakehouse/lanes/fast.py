@@ -1,0 +1,327 @@
+"""The fast lane: one Real-time Mode query a live table, Kafka → parse → the same gate → Kafka.
+
+Good records go to ``<feed>.live`` as the live table's rows, the others to ``<feed>.dlq`` with their reasons; each one says which
+source record it came from. The Kafka sink writes at least once, so readers go by that position, never by the record's own.
+Dead letters land in Delta by the lake lane alone: what is in ``<feed>.dlq`` is for those who watch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from pyspark.sql import functions as F
+
+from lakehouse.catalog import Catalog, Kafka, TableSpec
+from lakehouse.control import Control
+from lakehouse.deadletter.envelope import POSITION, RECORD
+from lakehouse.errors import DataLossError, DeclarationError, TidemillError
+from lakehouse.lanes.judge import Judge
+from lakehouse.lanes.trouble import LOST, first_line, is_away, pause, told
+from lakehouse.livetables import LiveSpec
+from lakehouse.quality import load
+from lakehouse.settings import Settings
+from lakehouse.sources.kafka import ensure_topic, topic_id
+from lakehouse.storage.hot import column_type, declare
+from lakehouse.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+log = logging.getLogger(__name__)
+
+_CONSUMER = {"kafka.max.poll.records": "5000", "kafka.fetch.max.wait.ms": "5", "kafka.check.crcs": "true"}
+_PRODUCER = {"kafka.linger.ms": "0", "kafka.compression.type": "none", "kafka.acks": "all"}
+_JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "ignoreNullFields": "true"}
+# What a live table's function may do to rows: anything else would drop, add or hold back some.
+_ROW_WISE = {"Project", "Join", "SubqueryAlias", "LogicalRDD", "LocalRelation", "ResolvedHint", "View", "Relation", "WithCTE"}
+
+
+@dataclass
+class _Run:
+    """One live table's query and how it fares."""
+
+    spec: LiveSpec
+    query: StreamingQuery | None = None
+    state: str = "idle"
+    error: BaseException | None = None
+    pauses: int = 0
+    again_at: float = 0.0
+    reference: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+
+class FastLane:
+    """All live tables of a workspace; made by the one process that holds the lease ``fast``."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: Settings,
+        catalog: Catalog,
+        tables: Mapping[str, LiveSpec],
+        spark: SparkSession,
+        control: Control,
+    ) -> None:
+        """Plan the queries; nothing runs yet."""
+        self._workspace = workspace
+        self._settings = settings
+        self._catalog = catalog
+        self._spark = spark
+        self._control = control
+        self._runs = [_Run(spec) for spec in tables.values()]
+        self._stop = threading.Event()
+        self._looked_at = time.monotonic()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to end; safe from a signal handler or another thread."""
+        self._stop.set()
+
+    @property
+    def stopped_tables(self) -> dict[str, str]:
+        """Live tables that stopped for a reason of their own, with the sentence."""
+        return {f"live.{run.spec.name}": str(run.error) for run in self._runs if run.state == "stopped"}
+
+    def run(self) -> dict[str, str]:
+        """Keep all queries running until :meth:`stop`; returns the tables that stopped, with the reason."""
+        try:
+            while True:
+                for run in self._runs:
+                    if run.state in ("idle", "paused") and time.monotonic() >= run.again_at:
+                        self._start(run)
+                    self._watch(run)
+                self._refresh()
+                if self._stop.wait(0.2) or all(run.state == "stopped" for run in self._runs):
+                    return self.stopped_tables
+        finally:
+            for run in self._runs:
+                if run.query is not None:
+                    run.query.stop()
+                if run.state == "running":
+                    self._say(run, "idle")
+
+    def frame(self, spec: LiveSpec, records: DataFrame) -> DataFrame:
+        """Return what a query writes: ``topic``, ``key`` and ``value`` of each record.
+
+        Args:
+            spec: The live table.
+            records: Columns of :data:`~lakehouse.deadletter.envelope.RECORD`.
+
+        Raises:
+            DeclarationError: The table's function fails, or does what is not row-wise.
+            SuiteError: The suite cannot be a gate.
+        """
+        ingest = self._catalog.ingest(spec.name)
+        suite = load(self._workspace, ingest.suite) if ingest.suite else None
+        judge = Judge.compile(self._spark, ingest, suite)
+        judged = judge.examine(judge.judge(records))
+        verdict = F.struct(
+            *[F.col(f"_{name}").alias(name) for name in (*POSITION.names, "timestamp")],
+            F.col("_reasons").alias("reasons"),
+            F.col("_failures").alias("failures"),
+            F.col("_raw.value").alias("value"),
+        )
+        events = judged.select(*[F.col(f"`{name}`") for name in judge.schema.names], verdict.alias("_record"))
+        rows = self._transformed(spec, ingest, events)
+        own = [F.col(f"`{name}`") for name in rows.columns if name != "_record"]
+        record = F.col("_record")
+        origin = [record[name].alias(f"_{name}") for name in (*POSITION.names, "timestamp")]
+        good = record["reasons"].isNull()
+        letter = F.struct(*origin, record["reasons"].alias("reasons"), F.base64(record["value"]).alias("value"))
+        value = F.when(good, F.to_json(F.struct(*own, *origin), _JSON)).otherwise(F.to_json(letter, _JSON))
+        return rows.select(
+            F.when(good, F.lit(spec.live_topic)).otherwise(F.lit(spec.dead_letter_topic)).alias("topic"),
+            F.when(good, F.to_json(F.array(*[F.col(f"`{key}`").cast("string") for key in spec.keys]))).alias("key"),
+            F.when(record["failures"].isNotNull(), self._refusal(spec, record)).otherwise(value).alias("value"),
+        )
+
+    def _refusal(self, spec: LiveSpec, record: Column) -> Column:
+        """A record that breaks a ``fail`` rule ends the query: what came before it has passed, itself and the rest have not."""
+        words = [
+            F.lit(f"live.{spec.name} stopped: "),
+            F.array_join(record["failures"], ", "),
+            F.lit(" does not hold for the record at partition "),
+            record["partition"].cast("string"),
+            F.lit(", offset "),
+            record["offset"].cast("string"),
+            F.lit(f". Mend expectations/{self._catalog.ingest(spec.name).suite} or the source and run again."),
+        ]
+        return F.raise_error(F.concat(*words)).cast("string")
+
+    def _transformed(self, spec: LiveSpec, ingest: TableSpec, events: DataFrame) -> DataFrame:
+        inputs = {
+            parameter: events if source.name == ingest.full_name else self._reference(source.name)
+            for parameter, source in spec.inputs.items()
+        }
+        try:
+            rows: DataFrame = spec.function(**inputs)
+            columns = rows.columns
+        except Exception as error:
+            raise DeclarationError(f"live.{spec.name}: its function fails: {str(error).splitlines()[0]}") from error
+        for name in ("_record", *spec.keys, spec.sequence_by):
+            if name not in columns:
+                raise DeclarationError(f"live.{spec.name} does not select {name}.")
+        if odd := _not_row_wise(rows):
+            raise DeclarationError(
+                f"live.{spec.name} uses {', '.join(odd)}; the fast lane takes each record for itself: select columns, and "
+                "left-join reference tables."
+            )
+        return rows
+
+    def _reference(self, full_name: str) -> DataFrame:
+        return self._spark.createDataFrame(self._read_reference(full_name))
+
+    def _read_reference(self, full_name: str) -> pd.DataFrame:
+        function = self._catalog[full_name].function
+        assert function is not None
+        try:
+            frame: pd.DataFrame = function()
+        except Exception as error:
+            raise DeclarationError(f"{full_name}: its function fails: {error}") from error
+        return frame
+
+    def _reference_version(self, spec: LiveSpec) -> str:
+        names = [source.name for source in spec.inputs.values() if source.name.startswith("reference.")]
+        text = "".join(self._read_reference(name).to_csv(index=False) for name in names)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _source(self, spec: LiveSpec, topic: str, found: str) -> DataFrame:
+        settings = self._settings
+        options = {
+            **_CONSUMER,
+            **{f"kafka.{key}": value for key, value in settings.kafka.options.items()},
+            "kafka.bootstrap.servers": settings.require("kafka"),
+            "subscribe": topic,
+            "startingOffsets": "earliest",
+            "failOnDataLoss": "true",
+            "includeHeaders": "true",
+        }
+        columns = {"topic_id": F.lit(found), "payload_key_id": F.lit(None).cast("string")}
+        records = self._spark.readStream.format("kafka").options(**options).load()
+        return records.select(*[columns.get(name, F.col(name)).alias(name) for name in RECORD.names])
+
+    def _start(self, run: _Run) -> None:
+        spec, settings = run.spec, self._settings
+        run.error = None
+        try:
+            source = self._catalog[f"bronze.{spec.name}"].source
+            assert source is not None
+            for topic in (source, Kafka(spec.live_topic, source.partitions), Kafka(spec.dead_letter_topic, source.partitions)):
+                ensure_topic(settings, topic)
+            found = topic_id(settings, source.topic) or ""
+            self._declare(spec)
+            frame = self.frame(spec, self._source(spec, source.topic, found))
+            run.reference = self._reference_version(spec)
+            sink = {f"kafka.{key}": value for key, value in settings.kafka.options.items()}
+            writer = frame.writeStream.format("kafka").queryName(f"live.{spec.name}").outputMode("update")
+            writer = writer.options(**{**_PRODUCER, **sink, "kafka.bootstrap.servers": settings.require("kafka")})
+            # A topic that was made again has records from its beginning on: a checkpoint of its own.
+            writer = writer.option("checkpointLocation", f"{settings.lake_uri}/checkpoints/live/{spec.name}/{found}")
+            run.query = writer.trigger(realTime=settings.fast.batch).start()  # type: ignore[call-overload]  # not in its types
+            run.began = time.monotonic()
+            self._say(run, "running")
+        except Exception as error:  # every failure is classified
+            self._failed(run, error)
+
+    def _declare(self, spec: LiveSpec) -> None:
+        """Write down what columns the table has, for those that write and read it without Spark."""
+        empty = self._spark.createDataFrame([], RECORD)
+        ingest = self._catalog.ingest(spec.name)
+        judge = Judge.compile(self._spark, ingest, load(self._workspace, ingest.suite) if ingest.suite else None)
+        events = judge.judge(empty).select(*[F.col(f"`{x}`") for x in judge.schema.names], F.lit(None).alias("_record"))
+        schema = self._transformed(spec, ingest, events).schema
+        columns = {x.name: column_type(_name(x.dataType.jsonValue())) for x in schema.fields if x.name != "_record"}
+        declare(self._settings.require("postgres"), spec.name, columns)
+
+    def _watch(self, run: _Run) -> None:
+        if run.query is None:
+            return
+        if run.query.isActive:
+            if run.pauses and time.monotonic() - run.began > 60:
+                run.pauses = 0
+            return
+        cause, run.query = run.query.exception(), None
+        self._failed(run, cause or TidemillError("Its query ended."))
+
+    def _failed(self, run: _Run, error: BaseException) -> None:
+        text = told(error)
+        name = run.spec.name
+        if stopped := re.search(rf"live\.{re.escape(name)} stopped: .*? and run again\.", text):
+            error = TidemillError(stopped[0])
+        elif LOST.search(text) and not isinstance(error, TidemillError):
+            error = DataLossError(
+                f"Topic of feed {name} no longer holds records that the fast lane had not read yet; `tidemill status` shows what "
+                "the lake lane has of them."
+            )
+        fatal = isinstance(error, TidemillError) and type(error).__name__ != "SourceError"
+        if not fatal and is_away(text):
+            run.pauses += 1
+            run.again_at = time.monotonic() + pause(run.pauses)
+            log.info("live.%s pauses", name, exc_info=error)
+            self._say(run, "paused", first_line(error))
+            return
+        run.error = error
+        log.info("live.%s stops", name, exc_info=error)
+        self._say(run, "stopped", first_line(error))
+
+    def _refresh(self) -> None:
+        """Every minute, look whether reference data changed; a query that uses it then begins anew where it was."""
+        if time.monotonic() - self._looked_at < self._settings.fast.refresh_seconds:
+            return
+        self._looked_at = time.monotonic()
+        for run in self._runs:
+            if run.query is not None and self._reference_version(run.spec) != run.reference:
+                run.query.stop()
+                run.query, run.state = None, "idle"
+
+    def _say(self, run: _Run, state: str, reason: str = "") -> None:
+        run.state = state
+        self._control.set_state(f"live.{run.spec.name}", state, reason)
+
+
+def slots(settings: Settings, catalog: Catalog, tables: Mapping[str, LiveSpec]) -> int:
+    """Return how many task slots the fast lane's driver needs: each partition holds one for as long as the lane runs.
+
+    Raises:
+        DeclarationError: The setting ``fast.cores`` allows fewer.
+    """
+    partitions = 0
+    for name in tables:
+        source = catalog[f"bronze.{name}"].source
+        assert source is not None
+        partitions += source.partitions or settings.kafka.partitions
+    if settings.fast.cores is not None and settings.fast.cores < partitions:
+        raise DeclarationError(
+            f"The live tables read {partitions} partitions, each of which holds a task slot; fast.cores is {settings.fast.cores}. "
+            f"Set TIDEMILL_FAST__CORES={partitions} or more, or leave it out."
+        )
+    return settings.fast.cores or partitions + 1
+
+
+def _not_row_wise(frame: DataFrame) -> list[str]:
+    """Return what a transformation does that does not take each row for itself; empty when there is nothing."""
+    plan = frame._jdf.queryExecution().analyzed()
+    nodes = json.loads(plan.toJSON())
+    odd = []
+    for node in nodes:
+        kind = str(node["class"]).rpartition(".")[2]
+        if kind == "Join" and "LeftOuter" not in json.dumps(node.get("joinType", "")):
+            odd.append("a join that is not a left join")
+        elif "plans.logical" in node["class"] and kind not in _ROW_WISE:
+            odd.append(kind)
+        if "PythonUDF" in json.dumps(node):
+            odd.append("a Python function")
+    return sorted(set(odd))
+
+
+def _name(kind: Any) -> str:
+    return kind if isinstance(kind, str) else str(kind["type"])

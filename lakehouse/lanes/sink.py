@@ -1,0 +1,194 @@
+"""The hot sink: live topics → PostgreSQL and Valkey, as one of a group of consumers that share the partitions.
+
+A live topic may hold a row twice, and a crash reads rows again: both stores go by the source record, so neither counts it twice.
+Offsets are committed only when both stores have the rows. While one of them is away, the sink holds what it read, and waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+import psycopg
+import valkey
+from confluent_kafka import Consumer, KafkaError, Message
+
+from lakehouse.control import Control
+from lakehouse.errors import SourceError
+from lakehouse.lanes.trouble import pause
+from lakehouse.livetables import LiveSpec
+from lakehouse.settings import Settings
+from lakehouse.storage.hot import HotTable, Landed, declared
+from lakehouse.storage.latest import Latest
+
+log = logging.getLogger(__name__)
+
+GROUP = "tidemill-hot"
+_MOST = 10_000  # rows of one transaction
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, valkey.ConnectionError, valkey.TimeoutError, valkey.BusyLoadingError)
+
+
+@dataclass
+class _Stores:
+    """Where one live table is kept, over connections that are open."""
+
+    table: HotTable
+    latest: Latest
+
+
+class HotSink:
+    """Writes the live tables of a workspace until it is asked to stop."""
+
+    def __init__(self, settings: Settings, tables: Mapping[str, LiveSpec], control: Control) -> None:
+        """Plan; nothing is connected yet."""
+        self._settings = settings
+        self._tables = {spec.live_topic: spec for spec in tables.values()}
+        self._control = control
+        self._stop = threading.Event()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._valkey: valkey.Valkey | None = None
+        self._stores: dict[str, _Stores] = {}
+        self.landed: dict[str, Landed] = {}
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to end after the rows in hand; safe from a signal handler or another thread."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Write rows as they come, until :meth:`stop`.
+
+        Raises:
+            SourceError: The broker refuses this client.
+        """
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._settings.require("kafka"),
+                **self._settings.kafka.options,
+                "group.id": GROUP,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "max.poll.interval.ms": 3_600_000,  # a store may be away for long, and this consumer waits for it
+                "fetch.wait.max.ms": 10,
+                "topic.metadata.refresh.interval.ms": 5_000,  # a live topic is made when its lane first starts
+                "allow.auto.create.topics": False,
+            },
+            logger=log,
+        )
+        with closing(consumer):
+            consumer.subscribe(list(self._tables))
+            while not self._stop.is_set():
+                messages = self._read(consumer)
+                if messages and self._write(messages):
+                    consumer.commit(asynchronous=True)
+        if self._connection is not None:
+            self._connection.close()
+        if self._valkey is not None:
+            self._valkey.close()  # type: ignore[no-untyped-call]  # not in its types
+
+    def _read(self, consumer: Consumer) -> list[Message]:
+        """Return what is there, and wait for something only when nothing is."""
+        first = consumer.poll(0.2)
+        found = [] if first is None else [first, *consumer.consume(_MOST - 1, timeout=0)]
+        for message in found:
+            error = message.error()
+            if error is None or error.code() in (KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART):
+                continue
+            if error.fatal():
+                raise SourceError(f"Kafka at {self._settings.require('kafka')}: {error}; check that the broker runs.")
+            log.info("Kafka says: %s", error)  # the client goes on by itself
+        return [message for message in found if message.error() is None]
+
+    def _write(self, messages: Sequence[Message]) -> bool:
+        """Write messages to both stores, however long that takes; false when asked to stop meanwhile."""
+        tries = 0
+        while not self._stop.is_set():
+            try:
+                for topic in {str(message.topic()) for message in messages}:
+                    self._land(self._tables[topic], [message for message in messages if message.topic() == topic])
+            except _AWAY as error:
+                tries += 1
+                log.info("A store is away", exc_info=error)
+                self._disconnect()
+                self._say(self._tables.values(), "paused", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+                self._stop.wait(pause(tries))
+            else:
+                if tries:
+                    self._say(self._tables.values(), "running")
+                return True
+        return False
+
+    def _land(self, spec: LiveSpec, messages: Sequence[Message]) -> None:
+        stores = self._stores.get(spec.name) or self._connect(spec)
+        rows: list[dict[str, Any]] = []
+        streams: dict[int, list[tuple[int, bytes]]] = {}
+        for message in messages:
+            row = _row(message.value())
+            if row is None:
+                log.warning("%s partition %s offset %s holds no row", message.topic(), message.partition(), message.offset())
+                continue
+            rows.append(row)
+            streams.setdefault(message.partition() or 0, []).append((message.offset() or 0, message.value() or b""))
+        landed = stores.table.land(rows)
+        if not stores.latest.is_whole:
+            stores.latest.rebuild(stores.table.latest())
+        stores.latest.put(rows)
+        for partition, entries in streams.items():
+            stores.latest.append(partition, entries)
+        if landed.written:
+            stores.latest.forget(stores.table.clock - spec.retention)
+        self.landed[spec.name] = self.landed.get(spec.name, Landed()) + landed
+
+    def _connect(self, spec: LiveSpec) -> _Stores:
+        if self._connection is None:
+            self._connection = psycopg.connect(self._settings.require("postgres"), autocommit=True, connect_timeout=5)
+            # A store that does not answer is as good as gone; nothing here takes a minute.
+            self._valkey = valkey.Valkey.from_url(self._settings.require("valkey"), socket_timeout=60, socket_connect_timeout=5)
+        assert self._valkey is not None
+        columns = declared(self._connection, spec.name)
+        deadline = time.monotonic() + 60
+        while columns is None:  # rows are there, so the lane that made them has just declared what they are
+            if time.monotonic() > deadline:
+                raise SourceError(
+                    f"Topic {spec.live_topic} holds rows, and no fast lane says of what: `tidemill run --lane fast`."
+                )
+            time.sleep(0.5)
+            columns = declared(self._connection, spec.name)
+        table = HotTable(self._connection, spec, columns)
+        table.prepare()
+        self._stores[spec.name] = _Stores(table, Latest(self._valkey, spec))
+        self._say([spec], "running")
+        return self._stores[spec.name]
+
+    def _disconnect(self) -> None:
+        self._stores.clear()
+        if self._connection is not None:
+            self._connection.close()
+        if self._valkey is not None:
+            self._valkey.close()  # type: ignore[no-untyped-call]
+        self._connection = self._valkey = None
+
+    def _say(self, specs: Any, state: str, reason: str = "") -> None:
+        try:
+            for spec in specs:
+                self._control.set_state(f"hot.{spec.name}", state, reason[:500])
+        except psycopg.OperationalError:
+            return  # it is the very server that is away
+
+
+def _row(value: bytes | None) -> dict[str, Any] | None:
+    """Return a row of a live topic, or ``None`` for what the fast lane did not write."""
+    try:
+        row: dict[str, Any] = orjson.loads(value or b"")
+        row["_timestamp"] = datetime.fromisoformat(row["_timestamp"])
+        if isinstance(row["_topic_id"], str) and isinstance(row["_partition"], int) and isinstance(row["_offset"], int):
+            return row
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None
