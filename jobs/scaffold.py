@@ -17,7 +17,7 @@ from lakehouse.errors import ScaffoldError
 from lakehouse.workspace import MARKER, Workspace
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_FOLDERS = (*LAYERS, "replay", "expectations/silver", "expectations/gold", "notebooks", "apps", "tests")
+_FOLDERS = (*LAYERS, "live", "replay", "expectations/silver", "expectations/gold", "notebooks", "apps", "tests")
 _REPLAYERS = ("flights", "weather")
 
 TEMPLATE = "template"
@@ -126,7 +126,7 @@ def _check_name(what: str, name: str) -> None:
 
 def _copy_reference(folder: Path) -> None:
     source = Path(lakehouse.__file__).parent
-    files = {file: f"{layer}/{file.name}" for layer in LAYERS for file in (source / layer).glob("[!_]*.py")}
+    files = {file: f"{layer}/{file.name}" for layer in (*LAYERS, "live") for file in (source / layer).glob("[!_]*.py")}
     files |= {source / f"replay/{name}.py": f"replay/{name}.py" for name in _REPLAYERS}
     suites = Path(expectations.__file__).parent
     files |= {file: f"expectations/{file.relative_to(suites)}" for file in suites.glob("*/[!_]*") if file.is_file()}

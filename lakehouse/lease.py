@@ -21,19 +21,22 @@ import psycopg
 from lakehouse.control import Control
 from lakehouse.errors import LeaseHeldError, LeaseLostError
 
-NAME = "lake"
+LAKE, FAST = "lake", "fast"
+_WHAT = {LAKE: "tables", FAST: "live tables"}
 
 
 class Lease:
-    """The right to write this workspace's tables; a context manager."""
+    """The right to write this workspace's tables, or its live tables; a context manager."""
 
-    def __init__(self, control: Control, *, seconds: int) -> None:
+    def __init__(self, control: Control, *, seconds: int, name: str = LAKE) -> None:
         """Describe this process; :meth:`acquire` takes the lease.
 
         Args:
             control: The control database.
             seconds: How long the lease lives without being renewed.
+            name: Which lane it is for.
         """
+        self._name = name
         self._control = control
         self._seconds = seconds
         self._token = 0
@@ -58,11 +61,11 @@ class Lease:
         host, pid, started = socket.gethostname(), os.getpid(), psutil.Process().create_time()
         with self._control.transaction() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(7462)")
-            cursor.execute("SELECT *, expires_at > now() AS alive FROM tidemill.lease WHERE name = %s", (NAME,))
+            cursor.execute("SELECT *, expires_at > now() AS alive FROM tidemill.lease WHERE name = %s", (self._name,))
             row = cursor.fetchone()
             if row and row["alive"] and not (row["host"] == host and not _runs(row["pid"], row["process_started"])):
                 raise LeaseHeldError(
-                    f"The tables are being written by {row['holder']} (process {row['pid']} on {row['host']}); "
+                    f"The {_WHAT[self._name]} are being written by {row['holder']} (process {row['pid']} on {row['host']}); "
                     "stop it first, or wait until it is done."
                 )
             token = (row["token"] if row else 0) + 1
@@ -70,7 +73,7 @@ class Lease:
                 "INSERT INTO tidemill.lease VALUES (%s, %s, %s, %s, %s, %s, now() + %s * interval '1 second') ON CONFLICT (name) "
                 "DO UPDATE SET token = excluded.token, holder = excluded.holder, host = excluded.host, pid = excluded.pid, "
                 "process_started = excluded.process_started, expires_at = excluded.expires_at",
-                (NAME, token, holder, host, pid, started, self._seconds),
+                (self._name, token, holder, host, pid, started, self._seconds),
             )
         self._token = token
         self._deadline = time.monotonic() + self._seconds
@@ -83,10 +86,10 @@ class Lease:
         Raises:
             LeaseLostError: Another process took over, or the lease could not be renewed in time.
         """
-        row = self._control.run("SELECT token, holder, pid FROM tidemill.lease WHERE name = %s", (NAME,))
+        row = self._control.run("SELECT token, holder, pid FROM tidemill.lease WHERE name = %s", (self._name,))
         if not row or row[0]["token"] != self._token:
             taker = f"{row[0]['holder']} (process {row[0]['pid']})" if row else "nobody"
-            raise LeaseLostError(f"The tables belong to {taker} now; this process has stopped writing.")
+            raise LeaseLostError(f"The {_WHAT[self._name]} belong to {taker} now; this process has stopped writing.")
         if time.monotonic() > self._deadline:
             raise LeaseLostError("The lease could not be renewed in time; this process has stopped writing.")
 
@@ -96,7 +99,9 @@ class Lease:
         if self._thread is not None:
             self._thread.join()
         with contextlib.suppress(psycopg.OperationalError):  # when the database is gone, the lease expires by itself
-            self._control.run("UPDATE tidemill.lease SET expires_at = now() WHERE name = %s AND token = %s", (NAME, self._token))
+            self._control.run(
+                "UPDATE tidemill.lease SET expires_at = now() WHERE name = %s AND token = %s", (self._name, self._token)
+            )
 
     def __enter__(self) -> Lease:
         return self
@@ -111,7 +116,7 @@ class Lease:
                 rows = self._control.run(
                     "UPDATE tidemill.lease SET expires_at = now() + %s * interval '1 second' WHERE name = %s AND token = %s "
                     "RETURNING token",
-                    (self._seconds, NAME, self._token),
+                    (self._seconds, self._name, self._token),
                 )
             except psycopg.OperationalError:
                 continue  # the deadline decides

@@ -11,7 +11,7 @@ import psycopg
 
 from lakehouse.control import Control
 from lakehouse.errors import SettingsError
-from lakehouse.lease import NAME
+from lakehouse.lease import LAKE
 from lakehouse.settings import Settings
 
 WINDOW_SECONDS = 900
@@ -148,7 +148,7 @@ def read_ledger(control: Control, tables: Sequence[str], ingest: Sequence[str], 
         def ask(sql: str, *parameters: Any) -> list[dict[str, Any]]:
             return cursor.execute(sql.encode(), parameters).fetchall()
 
-        lease = ask("SELECT *, expires_at > now() AS alive FROM tidemill.lease WHERE name = %s", NAME)
+        lease = ask("SELECT *, expires_at > now() AS alive FROM tidemill.lease WHERE name = %s", LAKE)
         undeclared: dict[str, dict[str, int]] = {}
         for row in ask(_UNDECLARED):
             undeclared.setdefault(row["feed"], {})[row["field"]] = row["records"]

@@ -31,6 +31,7 @@ def test_each_table_and_suite_is_there_unchanged(tmp_path: Path, reference_works
     theirs, ours = table_files(made), table_files(reference_workspace)
     assert theirs.keys() == ours.keys()
     assert all(filecmp.cmp(theirs[name], ours[name], shallow=False) for name in ours)
+    assert filecmp.cmp(made.tables / "live/flights.py", reference_workspace.tables / "live/flights.py", shallow=False)
     suites = {file.relative_to(made.expectations) for file in made.expectations.glob("*/*")}
     assert suites == {
         file.relative_to(reference_workspace.expectations) for file in reference_workspace.expectations.glob("*/*.py")
@@ -42,7 +43,7 @@ def test_an_empty_one_has_folders_and_no_tables(tmp_path: Path) -> None:
     assert len(Catalog.load(made)) == 0
     assert made.name == "mine"
     assert Settings.load(made) == Settings()
-    for folder in ("bronze", "silver", "gold", "reference", "replay", "expectations/silver", "notebooks", "apps", "tests"):
+    for folder in ("bronze", "silver", "gold", "reference", "live", "replay", "expectations/silver", "notebooks", "apps", "tests"):
         assert (made.root / folder).is_dir(), folder
     assert "/.tidemill/" in (made.root / ".gitignore").read_text().splitlines()
 

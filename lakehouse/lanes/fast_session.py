@@ -1,0 +1,93 @@
+"""Open a workspace for the fast lane: its lease, its own driver, and the hot sink beside it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from lakehouse.catalog import Catalog
+from lakehouse.control import Control
+from lakehouse.errors import DeclarationError
+from lakehouse.lanes.fast import FastLane, slots
+from lakehouse.lanes.sink import HotSink
+from lakehouse.lease import FAST, Lease
+from lakehouse.livetables import LiveSpec, live_tables
+from lakehouse.session import build_session
+from lakehouse.settings import Settings
+from lakehouse.storage.objects import Objects
+from lakehouse.workspace import Workspace
+
+
+@dataclass
+class FastOwner:
+    """The fast lane and a hot sink, side by side until :meth:`stop`."""
+
+    lane: FastLane
+    sink: HotSink
+    _failure: list[BaseException] = field(default_factory=list)
+
+    def run(self) -> dict[str, str]:
+        """Run both; returns the live tables that stopped, with the reason."""
+        thread = threading.Thread(target=self._sink, name="hot-sink")
+        thread.start()
+        try:
+            stopped = self.lane.run()
+        finally:
+            self.stop()
+            thread.join()
+        if self._failure:
+            raise self._failure[0]
+        return stopped
+
+    def stop(self) -> None:
+        """Ask both to end; safe from a signal handler or another thread."""
+        self.lane.stop()
+        self.sink.stop()
+
+    def _sink(self) -> None:
+        try:
+            self.sink.run()
+        except BaseException as error:  # the lane without its sink would look well, and nothing would arrive
+            self._failure.append(error)
+            self.lane.stop()
+
+
+def declared_tables(workspace: Workspace, catalog: Catalog) -> dict[str, LiveSpec]:
+    """Return the live tables of a workspace.
+
+    Raises:
+        DeclarationError: There are none.
+    """
+    tables = live_tables(workspace, catalog)
+    if not tables:
+        raise DeclarationError(f"{workspace.tables / 'live'} declares no live table: copy one from the docs, named like a feed.")
+    return tables
+
+
+@contextmanager
+def fast_owning(workspace: Workspace, holder: str) -> Iterator[FastOwner]:
+    """Take the fast lane's lease, start its driver, and give both back.
+
+    Raises:
+        LeaseHeldError: Another process runs the fast lane.
+        DeclarationError: There is nothing to run, or too few task slots for it.
+    """
+    settings, catalog = Settings.load(workspace), Catalog.load(workspace)
+    tables = declared_tables(workspace, catalog)
+    size = {"cores": slots(settings, catalog, tables), "driver_memory": settings.fast.driver_memory}
+    control = Control(settings.require("postgres"))
+    lease = Lease(control, seconds=settings.lake.lease_seconds, name=FAST)
+    lease.acquire(holder)
+    try:
+        Objects(settings).ensure_bucket()
+        sized = settings.model_copy(update={"lake": settings.lake.model_copy(update=size)})
+        spark = build_session(sized, f"tidemill {workspace.name} fast", scratch=workspace.state / "spark-fast")
+        try:
+            yield FastOwner(FastLane(workspace, settings, catalog, tables, spark, control), HotSink(settings, tables, control))
+        finally:
+            spark.stop()
+    finally:
+        lease.release()
+        control.close()
