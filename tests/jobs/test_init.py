@@ -43,7 +43,8 @@ def test_an_empty_one_has_folders_and_no_tables(tmp_path: Path) -> None:
     assert len(Catalog.load(made)) == 0
     assert made.name == "mine"
     assert Settings.load(made) == Settings()
-    for folder in ("bronze", "silver", "gold", "reference", "live", "replay", "expectations/silver", "notebooks", "apps", "tests"):
+    tables = ("bronze", "silver", "gold", "reference", "live")
+    for folder in (*tables, "replay", "expectations/silver", "notebooks", "apps", "tests"):
         assert (made.root / folder).is_dir(), folder
     assert "/.tidemill/" in (made.root / ".gitignore").read_text().splitlines()
 
