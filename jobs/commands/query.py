@@ -40,9 +40,10 @@ def query(
     version: Annotated[
         list[str] | None, typer.Option(metavar="TABLE=N", help="Read a table at an older version; may be given again.")
     ] = None,
+    hot: Annotated[bool, typer.Option("--hot", help="Ask the live tables, `live.NAME`, in the hot store.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds after which the query is given up.")] = 60.0,
 ) -> None:
-    """Answer one SELECT over silver, gold and reference tables, and say which version of each was read.
+    """Answer one SELECT over silver, gold and reference tables, and say which version of each was read; or over live tables.
 
     Nothing can be written, and no file or address can be opened. `DESCRIBE layer.table` shows a table's columns.
 
@@ -50,7 +51,7 @@ def query(
     """
     from lakehouse.catalog import table_files
     from lakehouse.errors import QueryRefusedError
-    from lakehouse.serving.query import run_query
+    from lakehouse.serving.query import answer, run_query
     from lakehouse.serving.tables import lake_locator
     from lakehouse.settings import Settings
     from lakehouse.workspace import Workspace
@@ -58,9 +59,16 @@ def query(
     if as_json and as_csv:
         raise QueryRefusedError("--json and --csv exclude each other.")
     workspace = Workspace.find()
-    known = [name for name in table_files(workspace) if not name.startswith("bronze.")]
-    locate = lake_locator(Settings.load(workspace))
-    result = run_query(sql, known, locate, versions=_versions(version or []), limit=limit, timeout=timeout)
+    settings = Settings.load(workspace)
+    if hot:
+        from lakehouse.serving.hot import hot as open_hot
+
+        known = [f"live.{file.stem}" for file in sorted((workspace.tables / "live").glob("[!_]*.py"))]
+        result = answer(sql, known, open_hot(settings), versions=_versions(version or []), limit=limit, timeout=timeout)
+    else:
+        known = [name for name in table_files(workspace) if not name.startswith("bronze.")]
+        locate = lake_locator(settings)
+        result = run_query(sql, known, locate, versions=_versions(version or []), limit=limit, timeout=timeout)
     if as_json:
         print_json(
             {

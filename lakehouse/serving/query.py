@@ -1,7 +1,7 @@
-"""Run one SELECT over the lake's tables, without Spark.
+"""Run one SELECT over the workspace's tables, without Spark.
 
-delta-rs reads one version of each table, lazily and only the columns asked for, and DuckDB computes. DuckDB itself
-can open nothing: it has no access to files, the network or Python's variables, and its settings are locked.
+Each table's own reader (delta-rs, PostgreSQL) gives the columns asked for, of the rows that can matter, and DuckDB computes.
+DuckDB itself can open nothing: it has no access to files, the network or Python's variables, and its settings are locked.
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 from arro3.core import RecordBatchReader, Table
 
 from lakehouse.errors import QueryFailedError, QueryRefusedError
-from lakehouse.serving.pushdown import predicate
 from lakehouse.serving.sandbox import MEMORY, sandbox, within
 from lakehouse.serving.statement import Statement, check, sql_message
-from lakehouse.serving.tables import Location, Scan, open_table
-
-if TYPE_CHECKING:
-    from deltalake import DeltaTable
+from lakehouse.serving.tables import DeltaSource, Location, Source, open_table
 
 
 @dataclass(frozen=True)
@@ -61,12 +57,29 @@ def run_query(
     limit: int = 1000,
     timeout: float = 60.0,
 ) -> QueryResult:
+    """Answer one SELECT over tables of the lake; ``locate`` says where each one lies. See :func:`answer`."""
+
+    def open_source(name: str, version: int | None) -> DeltaSource:
+        return DeltaSource(open_table(name, locate(name), version))
+
+    return answer(sql, known, open_source, versions=versions, limit=limit, timeout=timeout)
+
+
+def answer(
+    sql: str,
+    known: Collection[str],
+    open_source: Callable[[str, int | None], Source],
+    *,
+    versions: Mapping[str, int] | None = None,
+    limit: int = 1000,
+    timeout: float = 60.0,
+) -> QueryResult:
     """Answer one SELECT.
 
     Args:
         sql: The text.
         known: ``layer.name`` of the tables that may be read.
-        locate: Where a table lies.
+        open_source: Opens a table, by name, at a version or at its newest.
         versions: Tables to read at an older version than their newest.
         limit: Most rows to return.
         timeout: Seconds after which it is given up.
@@ -88,14 +101,14 @@ def run_query(
     def work() -> QueryResult:
         with ThreadPoolExecutor(8) as pool:
             names = statement.tables
-            opened = list(pool.map(lambda name: open_table(name, locate(name), (versions or {}).get(name)), names))
+            opened = list(pool.map(lambda name: open_source(name, (versions or {}).get(name)), names))
         tables = dict(zip(names, opened, strict=True))
         columns, types, table = _execute(connection, statement, tables, limit)
         return QueryResult(
             columns=columns,
             types=types,
             table=table.slice(0, min(limit, table.num_rows)),
-            versions={name: table.version() for name, table in tables.items()},
+            versions={name: table.version for name, table in tables.items() if table.version is not None},
             seconds=time.monotonic() - start,
             truncated=table.num_rows > limit,
         )
@@ -113,7 +126,7 @@ def run_query(
 
 
 def _execute(
-    connection: duckdb.DuckDBPyConnection, statement: Statement, tables: Mapping[str, DeltaTable], limit: int
+    connection: duckdb.DuckDBPyConnection, statement: Statement, tables: Mapping[str, Source], limit: int
 ) -> tuple[tuple[str, ...], tuple[str, ...], Table]:
     _register(connection, statement, tables, statement.columns)
     try:
@@ -140,15 +153,13 @@ def _execute(
 def _register(
     connection: duckdb.DuckDBPyConnection,
     statement: Statement,
-    tables: Mapping[str, DeltaTable],
+    tables: Mapping[str, Source],
     columns: frozenset[str] | None,
 ) -> None:
     for index, (full, table) in enumerate(tables.items()):
-        fields = table.schema().fields
-        names = [x.name for x in fields if columns is None or x.name.lower() in columns]
-        names = names or [fields[0].name]  # count(*) needs rows, and a row needs a column
-        types = {x.name: x.type.type for x in fields if isinstance(getattr(x.type, "type", None), str)}
-        connection.register(f"__scan_{index}", Scan(table, names, predicate(statement.filters.get(full, ()), types)))
+        names = [name for name in table.columns if columns is None or name.lower() in columns]
+        names = names or [table.columns[0]]  # count(*) needs rows, and a row needs a column
+        connection.register(f"__scan_{index}", table.scan(names, statement.filters.get(full, ())))
         layer, _, name = full.partition(".")
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(layer)}")
         views = [f"{_quoted(layer)}.{_quoted(name)}"]

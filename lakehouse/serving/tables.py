@@ -1,16 +1,17 @@
-"""Delta tables as DuckDB reads them: one version, lazily, and only the columns asked for."""
+"""Tables as DuckDB reads them; those of the lake: one version, lazily, and only the columns asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse.errors import QueryFailedError
+from lakehouse.serving.pushdown import Condition, predicate
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -36,6 +37,49 @@ def lake_locator(settings: Settings) -> Callable[[str], Location]:
     """Return the function that knows where a table of the lake lies, by ``layer.name``."""
     options = {**settings.s3_storage_options, "connect_timeout": "3s", "timeout": "30s", "max_retries": "2"}
     return lambda name: Location(f"s3://{settings.s3.bucket}/{name.replace('.', '/', 1)}", options)
+
+
+class Source(Protocol):
+    """A table that a query can read."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of its columns."""
+
+    @property
+    def version(self) -> int | None:
+        """Which version is read; ``None`` when there are no versions."""
+
+    def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> object:
+        """Return something that gives a new Arrow stream each time it is read.
+
+        Args:
+            columns: Names to read.
+            conditions: What every row that matters fulfils; rows that do not may come too.
+        """
+
+
+class DeltaSource:
+    """One version of a Delta table."""
+
+    def __init__(self, table: DeltaTable) -> None:
+        self._table = table
+        self._fields = table.schema().fields
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of its columns."""
+        return [x.name for x in self._fields]
+
+    @property
+    def version(self) -> int:
+        """Which version is read."""
+        return int(self._table.version())
+
+    def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> Scan:
+        """Return the rows of all files that can hold such rows; see :class:`Source`."""
+        types = {x.name: x.type.type for x in self._fields if isinstance(getattr(x.type, "type", None), str)}
+        return Scan(self._table, list(columns), predicate(conditions, types))
 
 
 def open_table(name: str, location: Location, version: int | None) -> DeltaTable:

@@ -100,6 +100,16 @@ def declared(connection: psycopg.Connection[Any], feed: str) -> dict[str, str] |
     return None if row is None else dict(row[0])
 
 
+def column_names(connection: psycopg.Connection[Any], feed: str) -> dict[str, str]:
+    """Return the columns of a live table as it is, name → type of PostgreSQL; empty when there is none."""
+    rows = connection.execute(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass(%s) "
+        "AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (sql.Identifier("hot", feed).as_string(None),),
+    )
+    return dict(rows.fetchall())
+
+
 class HotTable:
     """One live table in PostgreSQL; for one writer thread, though other processes may write the same table.
 

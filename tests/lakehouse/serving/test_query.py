@@ -14,6 +14,7 @@ from deltalake import write_deltalake
 
 from lakehouse.errors import QueryFailedError, QueryRefusedError
 from lakehouse.serving import query as module
+from lakehouse.serving import tables
 from lakehouse.serving.pushdown import predicate
 from lakehouse.serving.query import QueryResult, run_query
 from lakehouse.serving.sandbox import sandbox
@@ -447,7 +448,7 @@ def test_only_the_columns_asked_for_are_read(lake: Path, monkeypatch: pytest.Mon
             read.append(columns)
             super().__init__(table, columns, predicate)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "Scan", Spy)
+    monkeypatch.setattr(tables, "Scan", Spy)
     ask(lake, "SELECT f.carrier, max(DELAY) FROM flights f WHERE id > 5 GROUP BY 1")
     ask(lake, "SELECT count(*) FROM flights")
     assert read == [["id", "carrier", "Delay"], ["id"]]

@@ -1,0 +1,110 @@
+"""Live tables as DuckDB reads them: the rows that can matter, fetched from PostgreSQL as Arrow.
+
+No text of the user's reaches PostgreSQL: a condition of theirs becomes a name of a declared column, one of five operators, and a
+parameter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+
+from lakehouse.errors import QueryFailedError
+from lakehouse.serving.pushdown import Condition
+from lakehouse.storage.hot import ORIGIN, column_names
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lakehouse.settings import Settings
+
+
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2}:\d{2})?")
+
+
+class HotSource:
+    """One live table."""
+
+    version = None
+
+    def __init__(self, dsn: str, name: str) -> None:
+        """Look up its columns.
+
+        Raises:
+            QueryFailedError: The hot store has no such table, or is away.
+        """
+        self._dsn = dsn
+        self._name = name
+        try:
+            with psycopg.connect(dsn, connect_timeout=3) as connection:
+                self._types = column_names(connection, name)
+        except psycopg.OperationalError as error:
+            raise QueryFailedError("The hot store does not answer; `tidemill status` shows the servers.") from error
+        if not self._types:
+            raise QueryFailedError(f"live.{name} has no rows yet; `tidemill run --lane fast` writes it.")
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of its columns; those that say where a row came from are last."""
+        return sorted(self._types, key=lambda name: name in ORIGIN)
+
+    def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> pa.Table:
+        """Return the rows that fulfil the conditions which PostgreSQL surely understands as DuckDB does."""
+        import adbc_driver_postgresql.dbapi as adbc
+
+        where, values = self._where(conditions)
+        names = sql.SQL(", ").join(sql.Identifier(name) for name in columns)
+        query = sql.SQL("SELECT {} FROM {}{}").format(names, sql.Identifier("hot", self._name), where)
+        try:
+            with adbc.connect(self._dsn) as connection, connection.cursor() as cursor:
+                cursor.execute(query.as_string(None), values or None)
+                return cursor.fetch_arrow_table()
+        except adbc.Error as error:
+            raise QueryFailedError(f"live.{self._name} cannot be read: {str(error).splitlines()[0]}") from error
+
+    def _where(self, conditions: Collection[Condition]) -> tuple[sql.Composable, list[Any]]:
+        names = {name.lower(): name for name in self._types}
+        parts: list[sql.Composable] = []
+        values: list[Any] = []
+        for condition in conditions:
+            name = names.get(condition.column.lower())
+            found = [_value(kind, text, self._types[name]) for kind, text in condition.constants] if name else [None]
+            if name is None or None in found:
+                continue
+            compared = []
+            for value in found:
+                values.append(value)
+                compared.append(
+                    sql.SQL("{} {} ${}::{}").format(
+                        sql.Identifier(name), sql.SQL(condition.operator), sql.SQL(str(len(values))), sql.SQL(self._types[name])
+                    )
+                )
+            parts.append(sql.SQL("({})").format(sql.SQL(" OR ").join(compared)))
+        return (sql.SQL(" WHERE ") + sql.SQL(" AND ").join(parts) if parts else sql.SQL("")), values
+
+
+def hot(settings: Settings) -> Callable[[str, int | None], HotSource]:
+    """Return the function that opens a live table, by ``live.name``."""
+    dsn = settings.require("postgres")
+
+    def open_source(full_name: str, version: int | None) -> HotSource:
+        if version is not None:
+            raise QueryFailedError(f"{full_name} has no versions: it holds what is now.")
+        return HotSource(dsn, full_name.removeprefix("live."))
+
+    return open_source
+
+
+def _value(kind: str, text: str, column: str) -> Any:
+    """Return the parameter for a constant; ``None`` when PostgreSQL might read it in another way than DuckDB."""
+    if column in {"integer", "bigint", "smallint"} and kind == "INTEGER" and len(text) <= 18:
+        return int(text)
+    if column == "timestamp with time zone" and kind in {"STRING", "TIMESTAMP", "DATE"} and _MOMENT.fullmatch(text):
+        return f"{text}+00" if " " in text else f"{text} 00:00:00+00"
+    if column == "text" and kind == "STRING" and "\0" not in text:
+        return text
+    return None
