@@ -62,6 +62,9 @@ def _views(found: Status) -> Iterator[RenderableType]:
         yield f"[yellow]![/] {escape(note)}"
     mark = "[green]●[/]" if found.lane.state == "running" else "[dim]○[/]"
     yield f"{mark} {escape(found.lane.sentence)}"
+    if found.fast_lane is not None:
+        mark = "[green]●[/]" if found.fast_lane.state == "running" else "[dim]○[/]"
+        yield f"{mark} {escape(found.fast_lane.sentence)}"
     yield ""
     yield _servers(found)
     yield ""
@@ -69,6 +72,14 @@ def _views(found: Status) -> Iterator[RenderableType]:
     for name, table in found.tables.items():
         if table.sentence and table.state in ("paused", "stopped"):
             yield f"[{_STYLES[table.state]}]{name} is {table.state}:[/] {escape(table.sentence)}"
+    if found.live:
+        yield ""
+        yield _live(found)
+    for name, live in found.live.items():
+        if live.sentence and live.state in ("paused", "stopped"):
+            yield f"[{_STYLES[live.state]}]live.{name} is {live.state}:[/] {escape(live.sentence)}"
+        if live.sink_sentence and live.sink == "paused":
+            yield f"[yellow]The hot sink of live.{name} waits:[/] {escape(live.sink_sentence)}"
     yield ""
     yield _feeds(found)
     for feed, status in found.feeds.items():
@@ -106,6 +117,15 @@ def _tables(found: Status) -> RenderableType:
             _number(table.lag),
             _ago(found.at, batch.at) if batch else "–",
         )
+    return view
+
+
+def _live(found: Status) -> RenderableType:
+    from rich.table import Table
+
+    view = Table("live table", "query", "hot sink", box=None, pad_edge=False)
+    for name, live in found.live.items():
+        view.add_row(f"live.{name}", _styled(live.state), _styled(live.sink))
     return view
 
 

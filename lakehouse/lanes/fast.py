@@ -109,8 +109,8 @@ class FastLane:
                 if run.state == "running":
                     self._say(run, "idle")
 
-    def frame(self, spec: LiveSpec, records: DataFrame) -> DataFrame:
-        """Return what a query writes: ``topic``, ``key`` and ``value`` of each record.
+    def rows(self, spec: LiveSpec, records: DataFrame) -> DataFrame:
+        """Return the live table's rows, good or not, and ``_record``: which record each came from, and its verdict.
 
         Args:
             spec: The live table.
@@ -131,7 +131,10 @@ class FastLane:
             F.col("_raw.value").alias("value"),
         )
         events = judged.select(*[F.col(f"`{name}`") for name in judge.schema.names], verdict.alias("_record"))
-        rows = self._transformed(spec, ingest, events)
+        return self._transformed(spec, ingest, events)
+
+    def messages(self, spec: LiveSpec, rows: DataFrame) -> DataFrame:
+        """Return what the query writes for the rows that :meth:`rows` gave: ``topic``, ``key`` and ``value``."""
         own = [F.col(f"`{name}`") for name in rows.columns if name != "_record"]
         record = F.col("_record")
         origin = [record[name].alias(f"_{name}") for name in (*POSITION.names, "timestamp")]
@@ -218,8 +221,10 @@ class FastLane:
             for topic in (source, Kafka(spec.live_topic, source.partitions), Kafka(spec.dead_letter_topic, source.partitions)):
                 ensure_topic(settings, topic)
             found = topic_id(settings, source.topic) or ""
-            self._declare(spec)
-            frame = self.frame(spec, self._source(spec, source.topic, found))
+            rows = self.rows(spec, self._source(spec, source.topic, found))
+            kinds = {x.name: column_type(_name(x.dataType.jsonValue())) for x in rows.schema.fields if x.name != "_record"}
+            declare(settings.require("postgres"), spec.name, kinds)  # for those that write and read it without Spark
+            frame = self.messages(spec, rows)
             run.reference = self._reference_version(spec)
             sink = {f"kafka.{key}": value for key, value in settings.kafka.options.items()}
             writer = frame.writeStream.format("kafka").queryName(f"live.{spec.name}").outputMode("update")
@@ -231,16 +236,6 @@ class FastLane:
             self._say(run, "running")
         except Exception as error:  # every failure is classified
             self._failed(run, error)
-
-    def _declare(self, spec: LiveSpec) -> None:
-        """Write down what columns the table has, for those that write and read it without Spark."""
-        empty = self._spark.createDataFrame([], RECORD)
-        ingest = self._catalog.ingest(spec.name)
-        judge = Judge.compile(self._spark, ingest, load(self._workspace, ingest.suite) if ingest.suite else None)
-        events = judge.judge(empty).select(*[F.col(f"`{x}`") for x in judge.schema.names], F.lit(None).alias("_record"))
-        schema = self._transformed(spec, ingest, events).schema
-        columns = {x.name: column_type(_name(x.dataType.jsonValue())) for x in schema.fields if x.name != "_record"}
-        declare(self._settings.require("postgres"), spec.name, columns)
 
     def _watch(self, run: _Run) -> None:
         if run.query is None:

@@ -1,9 +1,10 @@
-"""Whether the lake lane runs, and what that means for each table."""
+"""Whether the lanes run, and what that means for each table."""
 
 from __future__ import annotations
 
 import socket
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,19 +36,47 @@ class LaneStatus(BaseModel):
     host: str | None = None
 
 
+class LiveStatus(BaseModel):
+    """One live table.
+
+    Attributes:
+        state: Of its query: ``running``, ``paused``, ``stopped`` or ``idle``.
+        sentence: Why, and what to do; empty when there is nothing to say.
+        sink: Of the hot sinks, as the last one said: ``running``, ``paused`` or ``idle``.
+        sink_sentence: Why.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    state: str
+    sentence: str
+    sink: str
+    sink_sentence: str
+
+
 def lane_status(ledger: Ledger | None) -> LaneStatus:
-    """Return whether a living process has the writer's lease."""
+    """Return whether a living process has the lease of the lake lane."""
+    return _status(ledger, ledger.lease if ledger else None, "The lane", "the tables", _START)
+
+
+def fast_lane_status(ledger: Ledger | None) -> LaneStatus:
+    """Return whether a living process has the lease of the fast lane."""
+    start = "`tidemill run --lane fast` starts it."
+    return _status(ledger, ledger.fast_lease if ledger else None, "The fast lane", "the live tables", start)
+
+
+def _status(ledger: Ledger | None, lease: Mapping[str, Any] | None, lane: str, writes: str, start: str) -> LaneStatus:
     if ledger is None:
-        return LaneStatus(state="unknown", sentence="Whether the lane runs is not known: the control database does not answer.")
-    lease = ledger.lease
+        sentence = f"Whether {lane[0].lower()}{lane[1:]} runs is not known: the control database does not answer."
+        return LaneStatus(state="unknown", sentence=sentence)
     if lease is None:
-        return LaneStatus(state="stopped", sentence=f"The lane never ran here; {_START}")
+        return LaneStatus(state="stopped", sentence=f"{lane} never ran here; {start}")
     here = lease["host"] == socket.gethostname()
     if not lease["alive"] or (here and Identity(lease["pid"], lease["process_started"]).live() is None):
-        return LaneStatus(state="stopped", sentence=f"The lane is not running; {_START}")
+        return LaneStatus(state="stopped", sentence=f"{lane} is not running; {start}")
     return LaneStatus(
         state="running",
-        sentence=f"{lease['holder']} (process {lease['pid']} on {lease['host']}) writes the tables.",
+        sentence=f"{lease['holder']} (process {lease['pid']} on {lease['host']}) writes {writes}.",
         holder=lease["holder"],
         pid=lease["pid"],
         host=lease["host"],
@@ -69,3 +98,16 @@ def table_state(spec: TableSpec, ledger: Ledger | None, lane: LaneStatus, count:
     if state == "idle" and lane.state == "running":
         return "waiting", "The lane has not come to it yet."
     return state, reason
+
+
+def live_status(name: str, ledger: Ledger | None, lane: LaneStatus) -> LiveStatus:
+    """Return how a live table's query and the hot sinks fare."""
+    if ledger is None:
+        return LiveStatus(state="unknown", sentence="", sink="unknown", sink_sentence="")
+    query, sink = ledger.states.get(f"live.{name}", {}), ledger.states.get(f"hot.{name}", {})
+    state = query.get("state", "idle")
+    if lane.state != "running" and state in ("running", "paused"):  # it was killed before it could say so
+        state = "idle"
+    return LiveStatus(
+        state=state, sentence=query.get("reason", ""), sink=sink.get("state", "idle"), sink_sentence=sink.get("reason", "")
+    )

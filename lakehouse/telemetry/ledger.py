@@ -11,7 +11,7 @@ import psycopg
 
 from lakehouse.control import Control
 from lakehouse.errors import SettingsError
-from lakehouse.lease import LAKE
+from lakehouse.lease import FAST, LAKE
 from lakehouse.settings import Settings
 
 WINDOW_SECONDS = 900
@@ -120,6 +120,7 @@ class Ledger:
     undeclared: Mapping[str, Mapping[str, int]]
     validated: Mapping[str, Mapping[str, Any]]
     lease: Mapping[str, Any] | None
+    fast_lease: Mapping[str, Any] | None = None
 
 
 def open_control(settings: Settings) -> Control | None:
@@ -148,7 +149,7 @@ def read_ledger(control: Control, tables: Sequence[str], ingest: Sequence[str], 
         def ask(sql: str, *parameters: Any) -> list[dict[str, Any]]:
             return cursor.execute(sql.encode(), parameters).fetchall()
 
-        lease = ask("SELECT *, expires_at > now() AS alive FROM tidemill.lease WHERE name = %s", LAKE)
+        leases = {row["name"]: row for row in ask("SELECT *, expires_at > now() AS alive FROM tidemill.lease")}
         undeclared: dict[str, dict[str, int]] = {}
         for row in ask(_UNDECLARED):
             undeclared.setdefault(row["feed"], {})[row["field"]] = row["records"]
@@ -167,7 +168,8 @@ def read_ledger(control: Control, tables: Sequence[str], ingest: Sequence[str], 
             positions=_positions(ask(_POSITIONS, list(ingest), _NEWEST_POSITIONS)),
             undeclared=undeclared,
             validated={row["table"]: row for row in ask("SELECT * FROM tidemill.validated")},
-            lease=lease[0] if lease else None,
+            lease=leases.get(LAKE),
+            fast_lease=leases.get(FAST),
         )
 
 

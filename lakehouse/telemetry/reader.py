@@ -20,7 +20,7 @@ from lakehouse.sources.kafka import Extent, extents
 from lakehouse.stack import supervisor
 from lakehouse.telemetry import lag
 from lakehouse.telemetry.counts import ABSENT, Count, Counts
-from lakehouse.telemetry.lane import lane_status, table_state
+from lakehouse.telemetry.lane import fast_lane_status, lane_status, live_status, table_state
 from lakehouse.telemetry.ledger import Batch, Ledger, Positions, all_positions, dead_letter_reasons, read_ledger
 from lakehouse.telemetry.status import BatchStatus, FeedStatus, ServerStatus, Status, TableStatus, ValidationStatus
 from lakehouse.workspace import Workspace
@@ -160,6 +160,8 @@ class _Reading:
 
     def status(self, notes: list[str], feeds: dict[str, FeedStatus]) -> Status:
         ledger = self.ledger
+        live = sorted(file.stem for file in (self._workspace.tables / "live").glob("[!_]*.py"))
+        fast = fast_lane_status(ledger) if live else None
         return Status(
             at=ledger.now.astimezone(UTC) if ledger else datetime.now(UTC),
             workspace=self._workspace.name,
@@ -171,6 +173,8 @@ class _Reading:
             else {},
             servers=self._servers,
             notes=notes,
+            fast_lane=fast,
+            live={name: live_status(name, ledger, fast) for name in live} if fast else {},
         )
 
     def feed(self, bronze: TableSpec, ingest: str, reasons: dict[str, int], positions: dict[int, int] | None) -> FeedStatus:

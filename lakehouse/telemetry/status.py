@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lakehouse.catalog import Layer
 from lakehouse.settings import Part
-from lakehouse.telemetry.lane import LaneStatus
+from lakehouse.telemetry.lane import LaneStatus, LiveStatus
 
 
 class _Model(BaseModel):
@@ -121,6 +121,8 @@ class Status(_Model):
         undeclared_fields: Feed → field → records that had it.
         servers: By part.
         notes: Sentences on what could not be read.
+        fast_lane: The fast lane; ``None`` when the workspace has no live tables.
+        live: Live tables, by name.
     """
 
     at: datetime
@@ -131,3 +133,5 @@ class Status(_Model):
     undeclared_fields: dict[str, dict[str, int]]
     servers: dict[Part, ServerStatus]
     notes: list[str]
+    fast_lane: LaneStatus | None = None
+    live: dict[str, LiveStatus] = {}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from lakehouse.catalog import TableSpec
 from lakehouse.telemetry.counts import ABSENT, Count
-from lakehouse.telemetry.lane import lane_status, table_state
+from lakehouse.telemetry.lane import fast_lane_status, lane_status, live_status, table_state
 from lakehouse.telemetry.ledger import Ledger
 
 GOLD = TableSpec("gold", "levels")
@@ -77,3 +78,15 @@ def test_reference_data_is_loaded_once_it_is_written() -> None:
     lane = lane_status(ledger())
     assert table_state(AIRLINES, ledger(), lane, Count(0, 16, 1, 1)) == ("loaded", "")
     assert table_state(AIRLINES, ledger(), lane, ABSENT)[0] == "waiting"
+
+
+def test_a_live_table_whose_lane_was_killed_does_not_run() -> None:
+    states = {"live.tides": {"state": "running", "reason": ""}, "hot.tides": {"state": "paused", "reason": "It is away."}}
+    dead = ledger(states=states)
+    assert fast_lane_status(dead).sentence == "The fast lane never ran here; `tidemill run --lane fast` starts it."
+    killed = live_status("tides", dead, fast_lane_status(dead))
+    assert (killed.state, killed.sink, killed.sink_sentence) == ("idle", "paused", "It is away.")
+    held = replace(dead, fast_lease=lease(holder="tidemill run --lane fast"))
+    assert fast_lane_status(held).sentence.endswith("writes the live tables.")
+    assert live_status("tides", held, fast_lane_status(held)).state == "running"
+    assert live_status("tides", None, fast_lane_status(None)).state == "unknown"
