@@ -10,7 +10,10 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+import adbc_driver_manager
+import adbc_driver_postgresql
 import psycopg
+from arro3.core import Array, DataType, RecordBatch, Table
 from psycopg import sql
 
 from lakehouse.errors import QueryFailedError
@@ -18,8 +21,6 @@ from lakehouse.serving.pushdown import Condition
 from lakehouse.storage.hot import ORIGIN, column_names
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from lakehouse.settings import Settings
 
 
@@ -52,18 +53,25 @@ class HotSource:
         """Names of its columns; those that say where a row came from are last."""
         return sorted(self._types, key=lambda name: name in ORIGIN)
 
-    def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> pa.Table:
+    def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> Table:
         """Return the rows that fulfil the conditions which PostgreSQL surely understands as DuckDB does."""
-        import adbc_driver_postgresql.dbapi as adbc
-
         where, values = self._where(conditions)
         names = sql.SQL(", ").join(sql.Identifier(name) for name in columns)
         query = sql.SQL("SELECT {} FROM {}{}").format(names, sql.Identifier("hot", self._name), where)
         try:
-            with adbc.connect(self._dsn) as connection, connection.cursor() as cursor:
-                cursor.execute(query.as_string(None), values or None)
-                return cursor.fetch_arrow_table()
-        except adbc.Error as error:
+            # Not through ADBC's DB-API, which imports pandas and pyarrow before it does anything.
+            with (
+                adbc_driver_postgresql.connect(self._dsn) as database,
+                adbc_driver_manager.AdbcConnection(database) as connection,
+                adbc_driver_manager.AdbcStatement(connection) as statement,
+            ):
+                statement.set_sql_query(query.as_string(None))
+                if values:
+                    schema, array = _parameters(values).__arrow_c_array__()
+                    statement.bind(array, schema)
+                stream, _ = statement.execute_query()
+                return Table.from_arrow(stream)
+        except adbc_driver_manager.Error as error:
             raise QueryFailedError(f"live.{self._name} cannot be read: {str(error).splitlines()[0]}") from error
 
     def _where(self, conditions: Collection[Condition]) -> tuple[sql.Composable, list[Any]]:
@@ -97,6 +105,13 @@ def hot(settings: Settings) -> Callable[[str, int | None], HotSource]:
         return HotSource(dsn, full_name.removeprefix("live."))
 
     return open_source
+
+
+def _parameters(values: Sequence[int | str]) -> RecordBatch:
+    """Return a row of parameters, as ADBC takes them."""
+    types = [DataType.int64() if isinstance(value, int) else DataType.utf8() for value in values]
+    arrays = [Array([value], type=kind) for value, kind in zip(values, types, strict=True)]
+    return RecordBatch.from_arrays(arrays, names=[f"p{n}" for n in range(len(values))])
 
 
 def _value(kind: str, text: str, column: str) -> Any:
