@@ -14,10 +14,12 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from py4j.protocol import Py4JNetworkError
 from pyspark.sql import functions as F
 
 from lakehouse.catalog import Catalog, Kafka, TableSpec
@@ -44,6 +46,9 @@ _PRODUCER = {"kafka.linger.ms": "0", "kafka.compression.type": "none", "kafka.ac
 _JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "ignoreNullFields": "true"}
 # What a live table's function may do to rows: anything else would drop, add or hold back some.
 _ROW_WISE = {"Project", "Join", "SubqueryAlias", "LogicalRDD", "LocalRelation", "ResolvedHint", "View", "Relation", "WithCTE"}
+
+
+_SEQUENCES = {"timestamp", "timestamp_ntz", "byte", "short", "integer", "long"}
 
 
 @dataclass
@@ -105,7 +110,8 @@ class FastLane:
         finally:
             for run in self._runs:
                 if run.query is not None:
-                    run.query.stop()
+                    with suppress(Py4JNetworkError):
+                        run.query.stop()
                 if run.state == "running":
                     self._say(run, "idle")
 
@@ -173,6 +179,11 @@ class FastLane:
         for name in ("_record", *spec.keys, spec.sequence_by):
             if name not in columns:
                 raise DeclarationError(f"live.{spec.name} does not select {name}.")
+        kind = rows.schema[spec.sequence_by].dataType.typeName()
+        if kind not in _SEQUENCES:
+            raise DeclarationError(
+                f"live.{spec.name}: sequence_by names {spec.sequence_by}, a {kind}; name a TIMESTAMP or an integer."
+            )
         if odd := _not_row_wise(rows):
             raise DeclarationError(
                 f"live.{spec.name} uses {', '.join(odd)}; the fast lane takes each record for itself: select columns, and "
@@ -248,6 +259,8 @@ class FastLane:
         self._failed(run, cause or TidemillError("Its query ended."))
 
     def _failed(self, run: _Run, error: BaseException) -> None:
+        if isinstance(error, Py4JNetworkError):  # the driver is gone, and cannot come back in this process
+            raise error
         text = told(error)
         name = run.spec.name
         if stopped := re.search(rf"live\.{re.escape(name)} stopped: .*? and run again\.", text):

@@ -25,14 +25,21 @@ from lakehouse.errors import SourceError
 from lakehouse.lanes.trouble import pause
 from lakehouse.livetables import LiveSpec
 from lakehouse.settings import Settings
-from lakehouse.storage.hot import HotTable, Landed, declared
+from lakehouse.storage.hot import HotTable, declared
 from lakehouse.storage.latest import Latest
 
 log = logging.getLogger(__name__)
 
 GROUP = "tidemill-hot"
 _MOST = 10_000  # rows of one transaction
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, valkey.ConnectionError, valkey.TimeoutError, valkey.BusyLoadingError)
+_AWAY = (
+    psycopg.OperationalError,  # also: no room left on its disk
+    psycopg.InterfaceError,
+    valkey.ConnectionError,
+    valkey.TimeoutError,
+    valkey.exceptions.OutOfMemoryError,
+    valkey.exceptions.ReadOnlyError,
+)
 
 
 @dataclass
@@ -55,7 +62,6 @@ class HotSink:
         self._connection: psycopg.Connection[Any] | None = None
         self._valkey: valkey.Valkey | None = None
         self._stores: dict[str, _Stores] = {}
-        self.landed: dict[str, Landed] = {}
 
     def stop(self) -> None:
         """Ask :meth:`run` to end after the rows in hand; safe from a signal handler or another thread."""
@@ -126,24 +132,27 @@ class HotSink:
 
     def _land(self, spec: LiveSpec, messages: Sequence[Message]) -> None:
         stores = self._stores.get(spec.name) or self._connect(spec)
-        rows: list[dict[str, Any]] = []
-        streams: dict[int, list[tuple[int, bytes]]] = {}
+        found: list[tuple[Message, dict[str, Any]]] = []
         for message in messages:
             row = _row(message.value())
             if row is None:
                 log.warning("%s partition %s offset %s holds no row", message.topic(), message.partition(), message.offset())
-                continue
-            rows.append(row)
-            streams.setdefault(message.partition() or 0, []).append((message.offset() or 0, message.value() or b""))
-        landed = stores.table.land(rows)
+            else:
+                found.append((message, row))
+        landed = stores.table.land([row for _, row in found])
+        if landed.refused:
+            aside = {id(row) for row in landed.refused}
+            found = [(message, row) for message, row in found if id(row) not in aside]
         if not stores.latest.is_whole:
             stores.latest.rebuild(stores.table.latest())
-        stores.latest.put(rows)
+        stores.latest.put([row for _, row in found])
+        streams: dict[int, list[tuple[int, bytes]]] = {}
+        for message, _ in found:
+            streams.setdefault(message.partition() or 0, []).append((message.offset() or 0, message.value() or b""))
         for partition, entries in streams.items():
             stores.latest.append(partition, entries)
         if landed.written:
             stores.latest.forget(stores.table.clock - spec.retention)
-        self.landed[spec.name] = self.landed.get(spec.name, Landed()) + landed
 
     def _connect(self, spec: LiveSpec) -> _Stores:
         if self._connection is None:
@@ -187,8 +196,7 @@ def _row(value: bytes | None) -> dict[str, Any] | None:
     try:
         row: dict[str, Any] = orjson.loads(value or b"")
         row["_timestamp"] = datetime.fromisoformat(row["_timestamp"])
-        if isinstance(row["_topic_id"], str) and isinstance(row["_partition"], int) and isinstance(row["_offset"], int):
-            return row
+        named = isinstance(row["_topic_id"], str) and "\0" not in row["_topic_id"] and row["_timestamp"].tzinfo is not None
+        return row if named and 0 <= row["_partition"] < 1 << 31 and 0 <= row["_offset"] < 1 << 63 else None
     except (ValueError, KeyError, TypeError):
         return None
-    return None

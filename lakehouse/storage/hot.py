@@ -6,14 +6,13 @@ again changes nothing. Partitions are made before rows need them, and dropped wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from lakehouse.livetables import LiveSpec
@@ -57,13 +56,13 @@ class Landed:
         written: Rows that are new in the table.
         known: Rows that were there already: they came twice.
         expired: Rows older than the retention when they came.
-        refused: Rows that PostgreSQL does not take; they are in ``hot.refused``, with the reason.
+        refused: The rows that PostgreSQL does not take; they are in ``hot.refused``, with the reason.
     """
 
     written: int = 0
     known: int = 0
     expired: int = 0
-    refused: int = 0
+    refused: tuple[Row, ...] = ()
 
     def __add__(self, other: Landed) -> Landed:
         return Landed(
@@ -182,14 +181,18 @@ class HotTable:
         self._drop_partitions(horizon)
         return landed + expired
 
-    def latest(self) -> Iterable[dict[str, Any]]:
-        """Yield the last row of each key, by :attr:`~lakehouse.livetables.LiveSpec.sequence_by`, then by position."""
+    def latest(self) -> Iterator[dict[str, Any]]:
+        """Yield the last row of each key, by :attr:`~lakehouse.livetables.LiveSpec.sequence_by`, then by position.
+
+        Moments are text, but for ``_timestamp``: PostgreSQL knows years that Python does not.
+        """
         keys = sql.SQL(", ").join(sql.Identifier(name) for name in self._spec.keys)
         query = sql.SQL(
-            "SELECT DISTINCT ON ({keys}) * FROM {table} ORDER BY {keys}, {sequence} DESC NULLS LAST, _partition DESC, _offset DESC"
+            "SELECT DISTINCT ON ({keys}) to_jsonb(h), _timestamp FROM {table} AS h "
+            "ORDER BY {keys}, {sequence} DESC NULLS LAST, _partition DESC, _offset DESC"
         ).format(keys=keys, table=self._table, sequence=sql.Identifier(self._spec.sequence_by))
-        with self._connection.cursor(row_factory=dict_row) as cursor:
-            yield from cursor.execute(query)
+        for row, timestamp in self._connection.execute(query):
+            yield {**row, "_timestamp": timestamp}
 
     def partitions(self) -> list[datetime]:
         """Return the beginning of each window that has a partition."""
@@ -289,7 +292,7 @@ class HotTable:
                     str(error).splitlines()[0],
                 ),
             )
-            return Landed(refused=1)
+            return Landed(refused=(row,))
 
 
 def _text(value: Any) -> Any:

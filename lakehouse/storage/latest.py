@@ -130,8 +130,15 @@ class Latest:
 
     def sequence(self, row: Mapping[str, Any]) -> str:
         """Return a text that sorts as the rows of a key do: by ``sequence_by``, then by where the record stands."""
-        value = row.get(self._spec.sequence_by)
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
-        number = 0 if value is None else round(value.timestamp() * 1e6) if isinstance(value, datetime) else int(value)
+        number = _number(row.get(self._spec.sequence_by))
         return f"{number + (1 << 63):020d}:{row['_partition']:010d}:{row['_offset']:020d}"
+
+
+def _number(value: Any) -> int:
+    """Return a sequence as a number; microseconds of a moment. What is none, or a year that Python does not know, comes first."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        number = round(moment.timestamp() * 1e6) if isinstance(moment, datetime) else int(moment)
+    except (ValueError, TypeError, OverflowError):
+        return -(1 << 63)
+    return max(-(1 << 63), min(number, (1 << 63) - 1))

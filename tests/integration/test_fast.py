@@ -259,8 +259,25 @@ def test_the_sink_survives_a_kill(
 
 def test_what_is_no_row_of_a_lane_is_left_out(workspace: Workspace, settings: Settings, spec: LiveSpec) -> None:
     topic = LiveTopic(settings, spec)
+    whole = {"_topic_id": "t", "_partition": 0, "_offset": 1, "_timestamp": "2013-01-01T00:00:00Z"}
+    changes = (
+        {"_timestamp": "2013-01-01T00:00:00"},
+        {"_offset": 2**63},
+        {"_offset": -1},
+        {"_topic_id": "\0"},
+        {"_partition": "0"},
+    )
+    odd = [json.dumps(whole | change).encode() for change in changes]
     producer = Producer({"bootstrap.servers": settings.require("kafka")})
-    for value in (b"\xff", b"", b"[]", b'{"_timestamp": "never"}', b'{"id": "x", "_timestamp": "2013-01-01T00:00:00Z"}', None):
+    for value in (
+        b"\xff",
+        b"",
+        b"[]",
+        b'{"_timestamp": "never"}',
+        b'{"id": "x", "_timestamp": "2013-01-01T00:00:00Z"}',
+        None,
+        *odd,
+    ):
         producer.produce(spec.live_topic, value, partition=0)
     assert producer.flush(30) == 0
     topic.write(range(10))

@@ -103,6 +103,10 @@ def _python(events: Annotated[DataFrame, Silver("flight_events")]) -> DataFrame:
     return events.withColumn("loud", F.udf(str.upper)("flight_id"))
 
 
+def _textual(events: Annotated[DataFrame, Silver("flight_events")]) -> DataFrame:
+    return events.select("_record", "flight_id", F.col("event_time").cast("string"))
+
+
 def _keyless(events: Annotated[DataFrame, Silver("flight_events")]) -> DataFrame:
     return events.select("_record", "event_time")
 
@@ -114,6 +118,7 @@ def _keyless(events: Annotated[DataFrame, Silver("flight_events")]) -> DataFrame
         (_filtering, "uses Filter"),
         (_inner, "a join that is not a left join"),
         (_python, "a Python function"),
+        (_textual, "sequence_by names event_time, a string"),
         (_keyless, "does not select flight_id"),
     ],
 )
