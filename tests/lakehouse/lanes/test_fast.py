@@ -126,7 +126,7 @@ def test_what_is_not_row_wise_is_refused_by_name(
     lane: FastLane, records: Callable[..., DataFrame], function: Callable[..., DataFrame], words: str
 ) -> None:
     spec = live("flights", keys=["flight_id"], sequence_by="event_time")(function)
-    with pytest.raises(DeclarationError, match=rf"live\.flights .*{words}"):
+    with pytest.raises(DeclarationError, match=rf"live\.flights:? .*{words}"):
         lane.rows(spec, records(event()))
 
 
