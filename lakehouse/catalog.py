@@ -24,7 +24,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from lakehouse.errors import DeclarationError, UnknownNameError
 from lakehouse.workspace import Workspace
@@ -225,7 +225,7 @@ def reference(name: str, *, keys: Sequence[str], suite: str | None = None) -> Ca
     """Declare reference data: the function takes nothing and returns a pandas DataFrame, read again at each start."""
 
     def declare(function: Callable[[], Any]) -> TableSpec:
-        return TableSpec("reference", name, keys=tuple(keys), function=function, suite=suite, description=_first_line(function))
+        return TableSpec("reference", name, keys=tuple(keys), function=function, suite=suite, description=first_line(function))
 
     return declare
 
@@ -243,13 +243,7 @@ def _spec(
     watermark: str | None = None,
     future: str | None = None,
 ) -> TableSpec:
-    hints = typing.get_type_hints(function, include_extras=True)
-    inputs: dict[str, Input] = {}
-    for parameter in inspect.signature(function).parameters:
-        declared = [x for x in getattr(hints.get(parameter), "__metadata__", ()) if isinstance(x, Input)]
-        if len(declared) != 1:
-            raise DeclarationError(f'{layer}.{name}: annotate `{parameter}` as Annotated[DataFrame, Silver("…")] or the like.')
-        inputs[parameter] = declared[0]
+    inputs = inputs_of(f"{layer}.{name}", function)
     if not keys:
         raise DeclarationError(f"{layer}.{name} needs keys: the columns that identify a row.")
     return TableSpec(
@@ -258,7 +252,7 @@ def _spec(
         keys=tuple(keys),
         inputs=inputs,
         function=function,
-        description=_first_line(function),
+        description=first_line(function),
         parse=parse,
         event_time=event_time,
         watermark=watermark,
@@ -269,8 +263,36 @@ def _spec(
     )
 
 
-def _first_line(function: Callable[..., Any]) -> str:
+def inputs_of(full_name: str, function: Callable[..., Any]) -> dict[str, Input]:
+    """Return parameter → the table that is passed for it, from a function's annotations.
+
+    Raises:
+        DeclarationError: A parameter names no table.
+    """
+    hints = typing.get_type_hints(function, include_extras=True)
+    inputs: dict[str, Input] = {}
+    for parameter in inspect.signature(function).parameters:
+        declared = [x for x in getattr(hints.get(parameter), "__metadata__", ()) if isinstance(x, Input)]
+        if len(declared) != 1:
+            raise DeclarationError(f'{full_name}: annotate `{parameter}` as Annotated[DataFrame, Silver("…")] or the like.')
+        inputs[parameter] = declared[0]
+    return inputs
+
+
+def first_line(function: Callable[..., Any]) -> str:
+    """Return the first line of a function's docstring."""
     return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+class Declared(Protocol):
+    """What a file of a workspace declares."""
+
+    @property
+    def full_name(self) -> str:
+        """``layer.name``."""
+
+
+S = TypeVar("S", bound=Declared)
 
 
 class Catalog:
@@ -306,11 +328,7 @@ class Catalog:
         specs: list[TableSpec] = []
         for full_name, file in table_files(workspace).items():
             layer = full_name.partition(".")[0]
-            found = [x for x in vars(load_module(file, layer)).values() if isinstance(x, TableSpec)]
-            if [x.full_name for x in found] != [full_name]:
-                names = [x.full_name for x in found] or "nothing"
-                raise DeclarationError(f"{file} must declare just {full_name}, like its name; it declares {names}.")
-            specs += found
+            specs.append(load_declaration(file, layer, TableSpec))
         return cls(specs)
 
     def __getitem__(self, full_name: str) -> TableSpec:
@@ -365,6 +383,20 @@ class Catalog:
 def table_files(workspace: Workspace) -> dict[str, Path]:
     """Return ``layer.name`` → file of the tables of a workspace, without importing any of them."""
     return {f"{layer}.{file.stem}": file for layer in LAYERS for file in sorted((workspace.tables / layer).glob("[!_]*.py"))}
+
+
+def load_declaration(file: Path, layer: str, kind: type[S]) -> S:
+    """Import a file of a workspace, and return the one table that it declares.
+
+    Raises:
+        DeclarationError: It cannot be imported, or declares anything but the table that it is named after.
+    """
+    full_name = f"{layer}.{file.stem}"
+    found = [x for x in vars(load_module(file, layer)).values() if isinstance(x, kind)]
+    if [x.full_name for x in found] != [full_name]:
+        names = [x.full_name for x in found] or "nothing"
+        raise DeclarationError(f"{file} must declare just {full_name}, like its name; it declares {names}.")
+    return found[0]
 
 
 def load_module(file: Path, group: str) -> Any:

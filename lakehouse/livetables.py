@@ -11,15 +11,14 @@ A live table is declared in the folder ``live/`` of a workspace, one file a feed
 
 from __future__ import annotations
 
-import inspect
 import re
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.catalog import Catalog, Input, load_module
+from lakehouse.catalog import Catalog, Input, first_line, inputs_of, load_declaration
 from lakehouse.errors import DeclarationError, UnknownNameError
 from lakehouse.workspace import Workspace
 
@@ -55,6 +54,11 @@ class LiveSpec:
     description: str
 
     @property
+    def full_name(self) -> str:
+        """``live.name``."""
+        return f"live.{self.name}"
+
+    @property
     def live_topic(self) -> str:
         """Topic of the rows that passed."""
         return f"{self.name}.live"
@@ -86,13 +90,6 @@ def live(
     """
 
     def declare(function: Callable[..., DataFrame]) -> LiveSpec:
-        hints = typing.get_type_hints(function, include_extras=True)
-        inputs: dict[str, Input] = {}
-        for parameter in inspect.signature(function).parameters:
-            declared = [x for x in getattr(hints.get(parameter), "__metadata__", ()) if isinstance(x, Input)]
-            if len(declared) != 1:
-                raise DeclarationError(f'live.{name}: annotate `{parameter}` as Annotated[DataFrame, Silver("…")] or the like.')
-            inputs[parameter] = declared[0]
         if not keys:
             raise DeclarationError(f"live.{name} needs keys: the columns that identify a thing whose latest state is kept.")
         return LiveSpec(
@@ -101,9 +98,9 @@ def live(
             sequence_by=sequence_by,
             retention=_duration(name, retention),
             window=_duration(name, window),
-            inputs=inputs,
+            inputs=inputs_of(f"live.{name}", function),
             function=function,
-            description=(inspect.getdoc(function) or "").partition("\n")[0],
+            description=first_line(function),
         )
 
     return declare
@@ -120,19 +117,19 @@ def live_tables(workspace: Workspace, catalog: Catalog) -> dict[str, LiveSpec]:
             its feed's silver table and reference tables.
         UnknownNameError: A table reads one that nobody declared, or is named after no feed.
     """
-    found: dict[str, LiveSpec] = {}
-    for file in sorted((workspace.tables / "live").glob("[!_]*.py")):
-        declared = [x for x in vars(load_module(file, "live")).values() if isinstance(x, LiveSpec)]
-        if [x.name for x in declared] != [file.stem]:
-            names = [f"live.{x.name}" for x in declared] or "nothing"
-            raise DeclarationError(f"{file} must declare just live.{file.stem}, like its name; it declares {names}.")
-        _check(declared[0], catalog)
-        found[file.stem] = declared[0]
+    found = {name: load_declaration(file, "live", LiveSpec) for name, file in live_files(workspace).items()}
+    for spec in found.values():
+        _check(spec, catalog)
     return found
 
 
+def live_files(workspace: Workspace) -> dict[str, Path]:
+    """Return the name of each live table of a workspace → its file, without importing any of them."""
+    return {file.stem: file for file in sorted((workspace.tables / "live").glob("[!_]*.py"))}
+
+
 def _check(spec: LiveSpec, catalog: Catalog) -> None:
-    name = f"live.{spec.name}"
+    name = spec.full_name
     try:
         ingest = catalog.ingest(spec.name)
     except UnknownNameError:

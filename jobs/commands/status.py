@@ -60,11 +60,9 @@ def _views(found: Status) -> Iterator[RenderableType]:
 
     for note in found.notes:
         yield f"[yellow]![/] {escape(note)}"
-    mark = "[green]●[/]" if found.lane.state == "running" else "[dim]○[/]"
-    yield f"{mark} {escape(found.lane.sentence)}"
-    if found.fast_lane is not None:
-        mark = "[green]●[/]" if found.fast_lane.state == "running" else "[dim]○[/]"
-        yield f"{mark} {escape(found.fast_lane.sentence)}"
+    for lane in filter(None, (found.lane, found.fast_lane)):
+        mark = "[green]●[/]" if lane.state == "running" else "[dim]○[/]"
+        yield f"{mark} {escape(lane.sentence)}"
     yield ""
     yield _servers(found)
     yield ""

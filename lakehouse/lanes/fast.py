@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from py4j.protocol import Py4JNetworkError
@@ -46,8 +46,6 @@ _PRODUCER = {"kafka.linger.ms": "0", "kafka.compression.type": "none", "kafka.ac
 _JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "ignoreNullFields": "true"}
 # What a live table's function may do to rows: anything else would drop, add or hold back some.
 _ROW_WISE = {"Project", "Join", "SubqueryAlias", "LogicalRDD", "LocalRelation", "ResolvedHint", "View", "Relation", "WithCTE"}
-
-
 _SEQUENCES = {"timestamp", "timestamp_ntz", "byte", "short", "integer", "long"}
 
 
@@ -94,7 +92,7 @@ class FastLane:
     @property
     def stopped_tables(self) -> dict[str, str]:
         """Live tables that stopped for a reason of their own, with the sentence."""
-        return {f"live.{run.spec.name}": str(run.error) for run in self._runs if run.state == "stopped"}
+        return {run.spec.full_name: str(run.error) for run in self._runs if run.state == "stopped"}
 
     def run(self) -> dict[str, str]:
         """Keep all queries running until :meth:`stop`; returns the tables that stopped, with the reason."""
@@ -156,7 +154,7 @@ class FastLane:
     def _refusal(self, spec: LiveSpec, record: Column) -> Column:
         """A record that breaks a ``fail`` rule ends the query: what came before it has passed, itself and the rest have not."""
         words = [
-            F.lit(f"live.{spec.name} stopped: "),
+            F.lit(f"{spec.full_name} stopped: "),
             F.array_join(record["failures"], ", "),
             F.lit(" does not hold for the record at partition "),
             record["partition"].cast("string"),
@@ -175,18 +173,18 @@ class FastLane:
             rows: DataFrame = spec.function(**inputs)
             columns = rows.columns
         except Exception as error:
-            raise DeclarationError(f"live.{spec.name}: its function fails: {str(error).splitlines()[0]}") from error
+            raise DeclarationError(f"{spec.full_name}: its function fails: {str(error).splitlines()[0]}") from error
         for name in ("_record", *spec.keys, spec.sequence_by):
             if name not in columns:
-                raise DeclarationError(f"live.{spec.name} does not select {name}.")
+                raise DeclarationError(f"{spec.full_name} does not select {name}.")
         kind = rows.schema[spec.sequence_by].dataType.typeName()
         if kind not in _SEQUENCES:
             raise DeclarationError(
-                f"live.{spec.name}: sequence_by names {spec.sequence_by}, a {kind}; name a TIMESTAMP or an integer."
+                f"{spec.full_name}: sequence_by names {spec.sequence_by}, a {kind}; name a TIMESTAMP or an integer."
             )
         if odd := _not_row_wise(rows):
             raise DeclarationError(
-                f"live.{spec.name} uses {', '.join(odd)}; the fast lane takes each record for itself: select columns, and "
+                f"{spec.full_name} uses {', '.join(odd)}; the fast lane takes each record for itself: select columns, and "
                 "left-join reference tables."
             )
         return rows
@@ -233,12 +231,12 @@ class FastLane:
                 ensure_topic(settings, topic)
             found = topic_id(settings, source.topic) or ""
             rows = self.rows(spec, self._source(spec, source.topic, found))
-            kinds = {x.name: column_type(_name(x.dataType.jsonValue())) for x in rows.schema.fields if x.name != "_record"}
+            kinds = {x.name: column_type(x.dataType.simpleString()) for x in rows.schema.fields if x.name != "_record"}
             declare(settings.require("postgres"), spec.name, kinds)  # for those that write and read it without Spark
             frame = self.messages(spec, rows)
             run.reference = self._reference_version(spec)
             sink = {f"kafka.{key}": value for key, value in settings.kafka.options.items()}
-            writer = frame.writeStream.format("kafka").queryName(f"live.{spec.name}").outputMode("update")
+            writer = frame.writeStream.format("kafka").queryName(spec.full_name).outputMode("update")
             writer = writer.options(**{**_PRODUCER, **sink, "kafka.bootstrap.servers": settings.require("kafka")})
             # A topic that was made again has records from its beginning on: a checkpoint of its own.
             writer = writer.option("checkpointLocation", f"{settings.lake_uri}/checkpoints/live/{spec.name}/{found}")
@@ -293,7 +291,7 @@ class FastLane:
 
     def _say(self, run: _Run, state: str, reason: str = "") -> None:
         run.state = state
-        self._control.set_state(f"live.{run.spec.name}", state, reason)
+        self._control.set_state(run.spec.full_name, state, reason)
 
 
 def slots(settings: Settings, catalog: Catalog, tables: Mapping[str, LiveSpec]) -> int:
@@ -329,7 +327,3 @@ def _not_row_wise(frame: DataFrame) -> list[str]:
         if "PythonUDF" in json.dumps(node):
             odd.append("a Python function")
     return sorted(set(odd))
-
-
-def _name(kind: Any) -> str:
-    return kind if isinstance(kind, str) else str(kind["type"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -93,10 +92,7 @@ class HotSink:
                 messages = self._read(consumer)
                 if messages and self._write(messages):
                     consumer.commit(asynchronous=True)
-        if self._connection is not None:
-            self._connection.close()
-        if self._valkey is not None:
-            self._valkey.close()  # type: ignore[no-untyped-call]  # not in its types
+        self._disconnect()
 
     def _read(self, consumer: Consumer) -> list[Message]:
         """Return what is there, and wait for something only when nothing is."""
@@ -161,14 +157,8 @@ class HotSink:
             self._valkey = valkey.Valkey.from_url(self._settings.require("valkey"), socket_timeout=60, socket_connect_timeout=5)
         assert self._valkey is not None
         columns = declared(self._connection, spec.name)
-        deadline = time.monotonic() + 60
-        while columns is None:  # rows are there, so the lane that made them has just declared what they are
-            if time.monotonic() > deadline:
-                raise SourceError(
-                    f"Topic {spec.live_topic} holds rows, and no fast lane says of what: `tidemill run --lane fast`."
-                )
-            time.sleep(0.5)
-            columns = declared(self._connection, spec.name)
+        if columns is None:  # the lane declares a table before it writes its first row
+            raise SourceError(f"Topic {spec.live_topic} holds rows, and no fast lane says of what: `tidemill run --lane fast`.")
         table = HotTable(self._connection, spec, columns)
         table.prepare()
         self._stores[spec.name] = _Stores(table, Latest(self._valkey, spec))
@@ -180,7 +170,7 @@ class HotSink:
         if self._connection is not None:
             self._connection.close()
         if self._valkey is not None:
-            self._valkey.close()  # type: ignore[no-untyped-call]
+            self._valkey.close()  # type: ignore[no-untyped-call]  # not in its types
         self._connection = self._valkey = None
 
     def _say(self, specs: Any, state: str, reason: str = "") -> None:

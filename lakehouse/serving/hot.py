@@ -6,7 +6,6 @@ parameter.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,11 @@ from arro3.core import Array, DataType, RecordBatch, Table
 from psycopg import sql
 
 from lakehouse.errors import QueryFailedError
-from lakehouse.serving.pushdown import Condition
+from lakehouse.serving.pushdown import Condition, moment
 from lakehouse.storage.hot import ORIGIN, column_names
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
-
-
-_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2}:\d{2})?")
 
 
 class HotSource:
@@ -118,8 +114,8 @@ def _value(kind: str, text: str, column: str) -> Any:
     """Return the parameter for a constant; ``None`` when PostgreSQL might read it in another way than DuckDB."""
     if column in {"integer", "bigint", "smallint"} and kind == "INTEGER" and len(text) <= 18:
         return int(text)
-    if column == "timestamp with time zone" and kind in {"STRING", "TIMESTAMP", "DATE"} and _MOMENT.fullmatch(text):
-        return f"{text}+00" if " " in text else f"{text} 00:00:00+00"
+    if column == "timestamp with time zone" and (stamp := moment(kind, text)):
+        return f"{stamp}+00"
     if column == "text" and kind == "STRING" and "\0" not in text:
         return text
     return None

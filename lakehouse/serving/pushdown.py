@@ -89,6 +89,13 @@ def predicate(found: Collection[Condition], types: Mapping[str, str]) -> str | N
     return " AND ".join(parts) or None
 
 
+def moment(kind: str, text: str) -> str | None:
+    """Return a constant as ``YYYY-MM-DD HH:MM:SS`` in UTC, when it is written in the one plain form of a moment or a day."""
+    if kind not in {"STRING", "TIMESTAMP", "DATE"} or not _TIMESTAMP.fullmatch(text):
+        return None
+    return text if " " in text else f"{text} 00:00:00"
+
+
 def _condition(
     column: dict[str, Any], operator: str, constants: list[dict[str, Any]], aliases: Collection[str]
 ) -> tuple[Condition, ...]:
@@ -117,7 +124,6 @@ def _literal(kind: str, text: str, delta_type: str) -> str | None:
         return "'" + text.replace("'", "''") + "'"
     if delta_type == "date" and kind in {"STRING", "DATE"} and _DATE.fullmatch(text):
         return f"DATE '{text}'"
-    if delta_type == "timestamp" and kind in {"STRING", "TIMESTAMP", "DATE"} and _TIMESTAMP.fullmatch(text):
-        stamp = (text if " " in text else f"{text} 00:00:00").replace(" ", "T")
-        return f"arrow_cast('{stamp}Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    if delta_type == "timestamp" and (stamp := moment(kind, text)):
+        return f"arrow_cast('{stamp.replace(' ', 'T')}Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
     return None

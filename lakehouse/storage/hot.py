@@ -34,10 +34,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = {
     "string": "text",
     "boolean": "boolean",
-    "byte": "smallint",
-    "short": "smallint",
-    "integer": "integer",
-    "long": "bigint",
+    "tinyint": "smallint",
+    "smallint": "smallint",
+    "int": "integer",
+    "bigint": "bigint",
     "float": "real",
     "double": "double precision",
     "date": "date",
@@ -74,7 +74,7 @@ class Landed:
 
 
 def column_type(spark_type: str) -> str:
-    """Return PostgreSQL's type for one of Spark's, by the name that Spark's JSON schemas give it.
+    """Return PostgreSQL's type for one of Spark's, by its ``simpleString``.
 
     What is not listed (arrays, structs, maps, variants) is ``jsonb``; decimals keep precision and scale.
     """
@@ -170,10 +170,7 @@ class HotTable:
         expired = Landed(expired=len(rows) - len(fresh))
         with self._connection.transaction():
             self._make_partitions(row["_timestamp"] for row in fresh)
-        try:
-            landed = self._copy(fresh)
-        except psycopg.DataError:
-            landed = self._one_by_one(fresh)
+        landed = self._copy_what_fits(fresh)
         self._connection.execute(
             "INSERT INTO hot.clock VALUES (%s, %s) ON CONFLICT (feed) DO UPDATE SET at = greatest(hot.clock.at, excluded.at)",
             (self._spec.name, self._clock),
@@ -198,7 +195,7 @@ class HotTable:
         """Return the beginning of each window that has a partition."""
         rows = self._connection.execute(
             "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass(%s)",
-            (f'hot."{self._spec.name}"',),
+            (self._table.as_string(None),),
         )
         return sorted(_EPOCH + int(row[0].rpartition("_w")[2]) * timedelta(seconds=1) for row in rows)
 
@@ -267,19 +264,14 @@ class HotTable:
             written = cursor.rowcount
         return Landed(written=written, known=len(rows) - written)
 
-    def _one_by_one(self, rows: Sequence[Row]) -> Landed:
-        """Some row of a batch was refused: find it by halves, and put it aside with what PostgreSQL says of it."""
-        if len(rows) > 1:
-            half = len(rows) // 2
-            return self._halved(rows[:half]) + self._halved(rows[half:])
-        return self._halved(rows)
-
-    def _halved(self, rows: Sequence[Row]) -> Landed:
+    def _copy_what_fits(self, rows: Sequence[Row]) -> Landed:
+        """Copy rows; the one that PostgreSQL refuses is found by halves, and put aside with what it says."""
         try:
             return self._copy(rows)
         except psycopg.DataError as error:
             if len(rows) > 1:
-                return self._one_by_one(rows)
+                half = len(rows) // 2
+                return self._copy_what_fits(rows[:half]) + self._copy_what_fits(rows[half:])
             (row,) = rows
             self._connection.execute(
                 "INSERT INTO hot.refused VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
