@@ -18,7 +18,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.catalog import Catalog, Input, first_line, inputs_of, load_declaration
+from lakehouse.catalog import Catalog, Input, inputs_of
+from lakehouse.declarations import first_line, load_declaration
 from lakehouse.errors import DeclarationError, UnknownNameError
 from lakehouse.workspace import Workspace
 

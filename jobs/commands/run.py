@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,9 @@ import typer
 from jobs.console import Json, console, errors, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from rich.table import Table
 
     from lakehouse.workspace import Workspace
 
@@ -47,62 +50,73 @@ def run(
 
     Example: `tidemill run --once`
     """
-    from jobs.commands.up import fetch_jars
-    from jobs.live import LiveProgress
     from lakehouse.errors import TidemillError
-    from lakehouse.lanes.owner import Owner
-    from lakehouse.lanes.session import owning
     from lakehouse.workspace import Workspace
 
     workspace = Workspace.find()
-    if lane is not Lane.LAKE:
-        if once or set_aside or accept_loss:
-            raise TidemillError(f"--once, --set-aside and --accept-loss are for the lake lane, not for --lane {lane}.")
-        _run_fast(workspace, lane)
-        return
-    fetch_jars("spark", "Fetching Spark's jars")
-    with owning(workspace, "tidemill run", set_aside=set_aside or (), accept_loss=accept_loss or ()) as context:
-        owner = Owner(context)
-        _on_signal(owner.lane.stop)
-        with LiveProgress(workspace, context.settings, context.catalog, errors) as live:
-            stopped = owner.run_once() if once else owner.run()
-            last = live.table()
+    if lane is not Lane.LAKE and (once or set_aside or accept_loss):
+        raise TidemillError(f"--once, --set-aside and --accept-loss are for the lake lane, not for --lane {lane}.")
+    last: Table | None = None
+    match lane:
+        case Lane.LAKE:
+            stopped, last = _run_lake(workspace, once, set_aside or (), accept_loss or ())
+        case Lane.FAST:
+            stopped = _run_fast(workspace)
+        case Lane.HOT:
+            stopped = _run_hot(workspace)
     if as_json:
         print_json({"stopped": stopped})
-    else:
+    elif last is not None:
         console.print(last)
     if stopped:
         raise TidemillError("\n".join(stopped.values()))
 
 
-def _run_fast(workspace: Workspace, lane: Lane) -> None:
-    """Run the fast lane, or one more hot sink, until Ctrl-C or SIGTERM."""
+def _run_lake(
+    workspace: Workspace, once: bool, set_aside: Iterable[str], accept_loss: Iterable[str]
+) -> tuple[dict[str, str], Table]:
+    """Run the lake lane; returns the tables that stopped, with the reason, and the last progress."""
     from jobs.commands.up import fetch_jars
-    from lakehouse.catalog import Catalog
-    from lakehouse.control import Control
-    from lakehouse.errors import TidemillError
-    from lakehouse.lanes.fast_session import declared_tables, fast_owning
-    from lakehouse.lanes.sink import HotSink
-    from lakehouse.settings import Settings
+    from jobs.live import LiveProgress
+    from lakehouse.lanes.owner import Owner
+    from lakehouse.lanes.session import owning
 
-    if lane is Lane.HOT:
-        settings = Settings.load(workspace)
-        control = Control(settings.require("postgres"))
-        sink = HotSink(settings, declared_tables(workspace, Catalog.load(workspace)), control)
-        _on_signal(sink.stop)
-        errors.print("The hot sink writes what comes; Ctrl-C ends it.")
-        try:
-            sink.run()
-        finally:
-            control.close()
-        return
+    fetch_jars("spark", "Fetching Spark's jars")
+    with owning(workspace, "tidemill run", set_aside=set_aside, accept_loss=accept_loss) as context:
+        owner = Owner(context)
+        _on_signal(owner.lane.stop)
+        with LiveProgress(workspace, context.settings, context.catalog, errors) as live:
+            stopped = owner.run_once() if once else owner.run()
+            return stopped, live.table()
+
+
+def _run_fast(workspace: Workspace) -> dict[str, str]:
+    """Run the fast lane with a hot sink; returns the live tables that stopped, with the reason."""
+    from jobs.commands.up import fetch_jars
+    from lakehouse.lanes.fast_session import fast_owning
+
     fetch_jars("spark", "Fetching Spark's jars")
     with fast_owning(workspace, "tidemill run --lane fast") as owner:
         _on_signal(owner.stop)
         errors.print("The fast lane runs; Ctrl-C ends it.")
-        stopped = owner.run()
-    if stopped:
-        raise TidemillError("\n".join(stopped.values()))
+        return owner.run()
+
+
+def _run_hot(workspace: Workspace) -> dict[str, str]:
+    """Run one more hot sink; nothing of it can stop for a reason of its own."""
+    from lakehouse.catalog import Catalog
+    from lakehouse.control import Control
+    from lakehouse.lanes.fast_session import declared_tables
+    from lakehouse.lanes.sink import HotSink
+    from lakehouse.settings import Settings
+
+    settings = Settings.load(workspace)
+    with closing(Control(settings.require("postgres"))) as control:
+        sink = HotSink(settings, declared_tables(workspace, Catalog.load(workspace)), control)
+        _on_signal(sink.stop)
+        errors.print("The hot sink writes what comes; Ctrl-C ends it.")
+        sink.run()
+    return {}
 
 
 def _on_signal(stop: Callable[[], None]) -> None:

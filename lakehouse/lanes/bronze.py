@@ -12,6 +12,7 @@ from lakehouse.catalog import TableSpec
 from lakehouse.deadletter.envelope import RECORD
 from lakehouse.errors import DataLossError
 from lakehouse.lanes.context import Context
+from lakehouse.lanes.records import as_records, read_topic
 from lakehouse.lanes.writes import append_once
 from lakehouse.session import cores
 from lakehouse.sources.kafka import begin_offsets, ensure_topic, topic_id
@@ -74,28 +75,17 @@ class BronzeTable:
         """Return what the query reads: the records of the topic."""
         context = self._context
         options = {
-            **_CONSUMER,
-            **{f"kafka.{key}": value for key, value in context.settings.kafka.options.items()},
-            "kafka.bootstrap.servers": context.settings.require("kafka"),
-            "subscribe": self._topic,
-            "startingOffsets": "earliest",
-            "failOnDataLoss": "true",
-            "includeHeaders": "true",
             "maxOffsetsPerTrigger": str(context.settings.lake.max_records_per_batch),
             "minPartitions": str(cores(context.settings)),
             **context.epoch(self._spec).options,
         }
-        return context.spark.readStream.format("kafka").options(**options).load()
+        return read_topic(context.spark, context.settings, self._topic, _CONSUMER, options)
 
     def process(self, records: DataFrame, batch_id: int) -> None:
         """Append one batch; the same batch again changes nothing."""
         context = self._context
         context.lease.check()
-        columns = {
-            "topic_id": F.lit(self._topic_id),
-            "payload_key_id": F.lit(None).cast("string"),
-        }
-        frame = records.select(*[columns.get(name, F.col(name)).alias(name) for name in RECORD.names])
+        frame = as_records(records, self._topic_id)
         append_once(frame, self._path, context.epoch(self._spec).transaction(self._spec.full_name), batch_id)
         if topic_id(context.settings, self._topic) != self._topic_id:
             raise DataLossError(self._loss("was deleted or made again"))

@@ -7,7 +7,6 @@ Dead letters land in Delta by the lake lane alone: what is in ``<feed>.dlq`` is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -24,10 +23,12 @@ from pyspark.sql import functions as F
 
 from lakehouse.catalog import Catalog, Kafka, TableSpec
 from lakehouse.control import Control
-from lakehouse.deadletter.envelope import POSITION, RECORD
+from lakehouse.deadletter.envelope import POSITION
 from lakehouse.errors import DataLossError, DeclarationError, TidemillError
 from lakehouse.lanes.judge import Judge
-from lakehouse.lanes.trouble import LOST, first_line, is_away, pause, told
+from lakehouse.lanes.records import as_records, kafka_options, read_topic
+from lakehouse.lanes.reference import digest, read_reference
+from lakehouse.lanes.trouble import LOST, first_line, passes_by_itself, pause, told
 from lakehouse.livetables import LiveSpec
 from lakehouse.quality import load
 from lakehouse.settings import Settings
@@ -59,7 +60,7 @@ class _Run:
     error: BaseException | None = None
     pauses: int = 0
     again_at: float = 0.0
-    reference: str = ""
+    references: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
 
@@ -113,12 +114,13 @@ class FastLane:
                 if run.state == "running":
                     self._say(run, "idle")
 
-    def rows(self, spec: LiveSpec, records: DataFrame) -> DataFrame:
+    def rows(self, spec: LiveSpec, records: DataFrame, references: Mapping[str, pd.DataFrame]) -> DataFrame:
         """Return the live table's rows, good or not, and ``_record``: which record each came from, and its verdict.
 
         Args:
             spec: The live table.
             records: Columns of :data:`~lakehouse.deadletter.envelope.RECORD`.
+            references: What :meth:`references` gave.
 
         Raises:
             DeclarationError: The table's function fails, or does what is not row-wise.
@@ -135,7 +137,7 @@ class FastLane:
             F.col("_raw.value").alias("value"),
         )
         events = judged.select(*[F.col(f"`{name}`") for name in judge.schema.names], verdict.alias("_record"))
-        return self._transformed(spec, ingest, events)
+        return self._transformed(spec, ingest, events, references)
 
     def messages(self, spec: LiveSpec, rows: DataFrame) -> DataFrame:
         """Return what the query writes for the rows that :meth:`rows` gave: ``topic``, ``key`` and ``value``."""
@@ -164,9 +166,11 @@ class FastLane:
         ]
         return F.raise_error(F.concat(*words)).cast("string")
 
-    def _transformed(self, spec: LiveSpec, ingest: TableSpec, events: DataFrame) -> DataFrame:
+    def _transformed(
+        self, spec: LiveSpec, ingest: TableSpec, events: DataFrame, references: Mapping[str, pd.DataFrame]
+    ) -> DataFrame:
         inputs = {
-            parameter: events if source.name == ingest.full_name else self._reference(source.name)
+            parameter: events if source.name == ingest.full_name else self._spark.createDataFrame(references[source.name])
             for parameter, source in spec.inputs.items()
         }
         try:
@@ -189,37 +193,14 @@ class FastLane:
             )
         return rows
 
-    def _reference(self, full_name: str) -> DataFrame:
-        return self._spark.createDataFrame(self._read_reference(full_name))
+    def references(self, spec: LiveSpec) -> dict[str, pd.DataFrame]:
+        """Read the reference tables that a live table joins; by ``reference.name``.
 
-    def _read_reference(self, full_name: str) -> pd.DataFrame:
-        function = self._catalog[full_name].function
-        assert function is not None
-        try:
-            frame: pd.DataFrame = function()
-        except Exception as error:
-            raise DeclarationError(f"{full_name}: its function fails: {error}") from error
-        return frame
-
-    def _reference_version(self, spec: LiveSpec) -> str:
+        Raises:
+            DeclarationError: A function fails, or its keys are missing or not unique: a join would repeat rows.
+        """
         names = [source.name for source in spec.inputs.values() if source.name.startswith("reference.")]
-        text = "".join(self._read_reference(name).to_csv(index=False) for name in names)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def _source(self, spec: LiveSpec, topic: str, found: str) -> DataFrame:
-        settings = self._settings
-        options = {
-            **_CONSUMER,
-            **{f"kafka.{key}": value for key, value in settings.kafka.options.items()},
-            "kafka.bootstrap.servers": settings.require("kafka"),
-            "subscribe": topic,
-            "startingOffsets": "earliest",
-            "failOnDataLoss": "true",
-            "includeHeaders": "true",
-        }
-        columns = {"topic_id": F.lit(found), "payload_key_id": F.lit(None).cast("string")}
-        records = self._spark.readStream.format("kafka").options(**options).load()
-        return records.select(*[columns.get(name, F.col(name)).alias(name) for name in RECORD.names])
+        return {name: read_reference(self._catalog[name]) for name in names}
 
     def _start(self, run: _Run) -> None:
         spec, settings = run.spec, self._settings
@@ -230,14 +211,15 @@ class FastLane:
             for topic in (source, Kafka(spec.live_topic, source.partitions), Kafka(spec.dead_letter_topic, source.partitions)):
                 ensure_topic(settings, topic)
             found = topic_id(settings, source.topic) or ""
-            rows = self.rows(spec, self._source(spec, source.topic, found))
+            messages = read_topic(self._spark, settings, source.topic, _CONSUMER)
+            references = self.references(spec)
+            rows = self.rows(spec, as_records(messages, found), references)
             kinds = {x.name: column_type(x.dataType.simpleString()) for x in rows.schema.fields if x.name != "_record"}
             declare(settings.require("postgres"), spec.name, kinds)  # for those that write and read it without Spark
             frame = self.messages(spec, rows)
-            run.reference = self._reference_version(spec)
-            sink = {f"kafka.{key}": value for key, value in settings.kafka.options.items()}
+            run.references = _digests(references)
             writer = frame.writeStream.format("kafka").queryName(spec.full_name).outputMode("update")
-            writer = writer.options(**{**_PRODUCER, **sink, "kafka.bootstrap.servers": settings.require("kafka")})
+            writer = writer.options(**{**_PRODUCER, **kafka_options(settings)})
             # A topic that was made again has records from its beginning on: a checkpoint of its own.
             writer = writer.option("checkpointLocation", f"{settings.lake_uri}/checkpoints/live/{spec.name}/{found}")
             run.query = writer.trigger(realTime=settings.fast.batch).start()  # type: ignore[call-overload]  # not in its types
@@ -268,8 +250,7 @@ class FastLane:
                 f"Topic of feed {name} no longer holds records that the fast lane had not read yet; `tidemill status` shows what "
                 "the lake lane has of them."
             )
-        fatal = isinstance(error, TidemillError) and type(error).__name__ != "SourceError"
-        if not fatal and is_away(text):
+        if passes_by_itself(error, text):
             run.pauses += 1
             run.again_at = time.monotonic() + pause(run.pauses)
             log.info("live.%s pauses", name, exc_info=error)
@@ -285,7 +266,7 @@ class FastLane:
             return
         self._looked_at = time.monotonic()
         for run in self._runs:
-            if run.query is not None and self._reference_version(run.spec) != run.reference:
+            if run.query is not None and _digests(self.references(run.spec)) != run.references:
                 run.query.stop()
                 run.query, run.state = None, "idle"
 
@@ -311,6 +292,10 @@ def slots(settings: Settings, catalog: Catalog, tables: Mapping[str, LiveSpec]) 
             f"Set TIDEMILL_FAST__CORES={partitions} or more, or leave it out."
         )
     return settings.fast.cores or partitions + 1
+
+
+def _digests(references: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    return {name: digest(frame) for name, frame in references.items()}
 
 
 def _not_row_wise(frame: DataFrame) -> list[str]:

@@ -24,7 +24,7 @@ from lakehouse.lanes.context import Context
 from lakehouse.lanes.derive import DerivedTable
 from lakehouse.lanes.ingest import IngestTable
 from lakehouse.lanes.reference import ReferenceTable
-from lakehouse.lanes.trouble import LOST, SCHEMA_CHANGED, first_line, is_away, pause, told
+from lakehouse.lanes.trouble import LOST, SCHEMA_CHANGED, first_line, passes_by_itself, pause, told
 from lakehouse.session import cores
 
 if TYPE_CHECKING:
@@ -245,8 +245,7 @@ class LakeLane:
                 f"Topic of feed {run.spec.name} no longer holds records that were not read yet, so they are lost; "
                 f"`tidemill run --accept-loss {run.spec.name}` goes on with what it holds now."
             )
-        fatal = isinstance(error, TidemillError) and type(error).__name__ != "SourceError"
-        if not fatal and (is_away(text) or SCHEMA_CHANGED.search(text)):
+        if passes_by_itself(error, text):
             run.pauses = 0 if SCHEMA_CHANGED.search(text) else run.pauses + 1
             run.again_at = time.monotonic() + (0 if run.pauses == 0 else pause(run.pauses))
             log.info("%s pauses", run.spec.full_name, exc_info=error)

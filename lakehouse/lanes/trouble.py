@@ -6,7 +6,7 @@ import re
 
 from py4j.protocol import Py4JJavaError
 
-from lakehouse.errors import TidemillError
+from lakehouse.errors import SourceError, TidemillError
 
 _LONGEST_PAUSE = 30.0
 _AWAY = re.compile(
@@ -26,9 +26,15 @@ LOST = re.compile(
 SCHEMA_CHANGED = re.compile(r"DELTA_SCHEMA_CHANGED|Detected schema change", re.IGNORECASE)
 
 
-def is_away(text: str) -> bool:
-    """Say whether an error, as :func:`told` gives it, is a server's being away or out of room, and passes by itself."""
-    return bool(_AWAY.search(text)) and not _REFUSED.search(text)
+def passes_by_itself(error: BaseException, text: str) -> bool:
+    """Say whether a query may simply be tried again: a server is away or out of room, or a table has a new column.
+
+    Args:
+        error: What went wrong. An error of ours says what somebody must do, unless it is about a source that does not answer.
+        text: What :func:`told` gave for what Spark or a server raised.
+    """
+    ours = isinstance(error, TidemillError) and not isinstance(error, SourceError)
+    return not ours and not _REFUSED.search(text) and bool(_AWAY.search(text) or SCHEMA_CHANGED.search(text))
 
 
 def pause(times: int) -> float:

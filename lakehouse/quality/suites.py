@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lakehouse.catalog import load_module
+from lakehouse.declarations import load_module
 from lakehouse.errors import SuiteError, TidemillError
 from lakehouse.workspace import Workspace
 

@@ -16,7 +16,8 @@ from zlib import crc32
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from lakehouse.catalog import Catalog, Kafka, load_module
+from lakehouse.catalog import Catalog, Kafka
+from lakehouse.declarations import load_module
 from lakehouse.errors import SourceError, UnknownNameError
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import MAX_MESSAGE_BYTES, begin_offsets, end_offsets, ensure_topic

@@ -64,7 +64,7 @@ def test_each_record_goes_to_its_topic_with_the_place_it_came_from(
         event(event_time="2013-06-01T23:00:00Z"),
         event(carrier="??"),
     ]
-    rows = lane.messages(spec, lane.rows(spec, records(*values))).collect()
+    rows = lane.messages(spec, lane.rows(spec, records(*values), lane.references(spec))).collect()
     assert {row["topic"] for row in rows} == {"flights.live", "flights.dlq"}
     content = {json.loads(row["value"])["_offset"]: (row["topic"], row["key"], json.loads(row["value"])) for row in rows}
     assert sorted(content) == list(range(len(values)))
@@ -127,7 +127,7 @@ def test_what_is_not_row_wise_is_refused_by_name(
 ) -> None:
     spec = live("flights", keys=["flight_id"], sequence_by="event_time")(function)
     with pytest.raises(DeclarationError, match=rf"live\.flights:? .*{words}"):
-        lane.rows(spec, records(event()))
+        lane.rows(spec, records(event()), lane.references(spec))
 
 
 def test_slots_are_counted_before_the_driver_starts(catalog: Catalog, reference_workspace: Workspace) -> None:

@@ -1,0 +1,41 @@
+"""A topic's records as Spark reads them, the same for both lanes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from lakehouse.deadletter.envelope import RECORD
+from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def kafka_options(settings: Settings) -> dict[str, str]:
+    """Return what Spark's Kafka source and sink need to find the broker, and to be let in."""
+    options = {f"kafka.{key}": value for key, value in settings.kafka.options.items()}
+    return {**options, "kafka.bootstrap.servers": settings.require("kafka")}
+
+
+def read_topic(
+    spark: SparkSession, settings: Settings, topic: str, consumer: dict[str, str], options: dict[str, str] | None = None
+) -> DataFrame:
+    """Return a topic as a stream, from its beginning; lost records are an error.
+
+    Args:
+        spark: The session.
+        settings: Where the broker is; its ``kafka.options`` win over ``consumer``.
+        topic: The topic.
+        consumer: Options of Kafka's client, each ``kafka.…``.
+        options: Options of Spark's source, which win over those here.
+    """
+    common = {"subscribe": topic, "startingOffsets": "earliest", "failOnDataLoss": "true", "includeHeaders": "true"}
+    return spark.readStream.format("kafka").options(**{**consumer, **kafka_options(settings), **common, **(options or {})}).load()
+
+
+def as_records(messages: DataFrame, topic_id: str) -> DataFrame:
+    """Return Kafka's columns as those of :data:`~lakehouse.deadletter.envelope.RECORD`."""
+    columns = {"topic_id": F.lit(topic_id), "payload_key_id": F.lit(None).cast("string")}
+    return messages.select(*[columns.get(name, F.col(name)).alias(name) for name in RECORD.names])
