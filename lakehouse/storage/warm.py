@@ -87,11 +87,14 @@ class Upkeep:
         self._path = path
         self._optimize_every = optimize_every
         self._vacuum_every = vacuum_every
-        self._commits = 0
+        self._commits: int | None = None  # not known before the first one
 
     def after_commit(self) -> None:
-        """Count a commit; every so many, rewrite small files into large ones and delete what no version needs."""
-        self._commits += 1
+        """Count a commit; every so many, rewrite small files into large ones and delete what no version needs.
+
+        The count begins with the table's version, so that processes that end after each batch compact their tables too.
+        """
+        self._commits = latest_version(self._spark, self._path) if self._commits is None else self._commits + 1
         if self._commits % self._optimize_every == 0:
             DeltaTable.forPath(self._spark, self._path).optimize().executeCompaction()
         if self._commits % self._vacuum_every == 0:

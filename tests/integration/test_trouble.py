@@ -242,9 +242,13 @@ def test_upkeep_bounds_the_files_and_deletes_those_that_no_version_needs(
     path = f"{lake.settings.lake_uri}/silver/numbers"
     schema = StructType([StructField("id", LongType()), StructField("text", StringType())])
     ensure_table(spark, path, schema, stats_columns=["id"], retention="24 hours", change_feed=False)
-    upkeep = Upkeep(spark, path, optimize_every=4, vacuum_every=4)
 
-    def commit(number: int) -> int:
+    def new_process() -> Upkeep:
+        return Upkeep(spark, path, optimize_every=4, vacuum_every=4)
+
+    one = new_process()
+
+    def commit(number: int, upkeep: Upkeep = one) -> int:
         rows = spark.range(number * 10, number * 10 + 10, numPartitions=1).selectExpr("id", "concat('row ', id) AS text")
         append_once(rows, path, "numbers/0", number)
         upkeep.after_commit()
@@ -267,6 +271,10 @@ def test_upkeep_bounds_the_files_and_deletes_those_that_no_version_needs(
     assert live() <= stored()
     rows = spark.read.format("delta").load(path).orderBy("id").collect()
     assert [(row["id"], row["text"]) for row in rows] == [(n, f"row {n}") for n in range(120)]
+
+    files = [commit(number, new_process()) for number in range(12, 20)]
+    assert 1 in files, "processes that end after one commit compact the table too"
+    assert max(files) <= 5
 
 
 def test_compaction_while_a_lane_runs_gives_no_record_twice(
