@@ -74,7 +74,7 @@ def _views(found: Status) -> Iterator[RenderableType]:
         yield ""
         yield _live(found)
     for name, live in found.live.items():
-        if live.sentence and live.state in ("paused", "stopped"):
+        if live.sentence and live.state in ("running", "paused", "stopped"):
             yield f"[{_STYLES[live.state]}]live.{name} is {live.state}:[/] {escape(live.sentence)}"
         if live.sink_sentence and live.sink == "paused":
             yield f"[yellow]The hot sink of live.{name} waits:[/] {escape(live.sink_sentence)}"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import psycopg
 from py4j.protocol import Py4JNetworkError
 from pyspark.sql import functions as F
 
@@ -61,6 +62,7 @@ class _Run:
     pauses: int = 0
     again_at: float = 0.0
     references: dict[str, str] = field(default_factory=dict)
+    stale: bool = False
     began: float = field(default_factory=time.monotonic)
 
 
@@ -266,13 +268,29 @@ class FastLane:
             return
         self._looked_at = time.monotonic()
         for run in self._runs:
-            if run.query is not None and _digests(self.references(run.spec)) != run.references:
+            if run.query is None:
+                continue
+            try:
+                found = _digests(self.references(run.spec))
+            except DeclarationError as error:  # its source may be away; the query goes on with what it has
+                log.warning("live.%s goes on with the reference data that it has: %s", run.spec.name, error)
+                self._say(run, "running", f"It goes on with the reference data that it has: {error}")
+                run.stale = True
+                continue
+            if found != run.references:
                 run.query.stop()
-                run.query, run.state = None, "idle"
+                run.query, run.state, run.stale = None, "idle", False
+            elif run.stale:
+                run.stale = False
+                self._say(run, "running")
 
     def _say(self, run: _Run, state: str, reason: str = "") -> None:
+        """Tell how a table fares; rows pass through the lane also while PostgreSQL, which would be told, is away."""
         run.state = state
-        self._control.set_state(run.spec.full_name, state, reason)
+        try:
+            self._control.set_state(run.spec.full_name, state, reason)
+        except psycopg.OperationalError as error:
+            log.info("live.%s: nobody could be told that it is %s", run.spec.name, state, exc_info=error)
 
 
 def slots(settings: Settings, catalog: Catalog, tables: Mapping[str, LiveSpec]) -> int:

@@ -118,7 +118,8 @@ class HotSink:
                 tries += 1
                 log.info("A store is away", exc_info=error)
                 self._disconnect()
-                self._say(self._tables.values(), "paused", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+                if not isinstance(error, psycopg.Error):  # PostgreSQL cannot be told that it is away itself
+                    self._say(self._tables.values(), "paused", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
                 self._stop.wait(pause(tries))
             else:
                 if tries:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, cast
 from unittest.mock import Mock
 
+import psycopg
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -128,6 +129,35 @@ def test_what_is_not_row_wise_is_refused_by_name(
     spec = live("flights", keys=["flight_id"], sequence_by="event_time")(function)
     with pytest.raises(DeclarationError, match=rf"live\.flights:? .*{words}"):
         lane.rows(spec, records(event()), lane.references(spec))
+
+
+def test_reference_data_that_cannot_be_read_leaves_the_query_running(lane: FastLane, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run,) = lane._runs
+    query = run.query = Mock()
+    run.state, run.references = "running", {}
+    said = cast(Mock, lane._control).set_state
+    away = Mock(side_effect=DeclarationError("reference.airlines: its function fails: no route"))
+    monkeypatch.setattr(lane, "references", away)
+    monkeypatch.setattr(lane, "_looked_at", -1e9)
+    lane._refresh()
+    assert not query.stop.called
+    assert run.state == "running"
+    assert said.call_args.args == (
+        "live.flights",
+        "running",
+        "It goes on with the reference data that it has: reference.airlines: its function fails: no route",
+    )
+    monkeypatch.setattr(lane, "references", lambda spec: {})
+    monkeypatch.setattr(lane, "_looked_at", -1e9)
+    lane._refresh()
+    assert said.call_args.args == ("live.flights", "running", "")
+
+
+def test_a_lane_that_cannot_tell_how_it_fares_goes_on(lane: FastLane) -> None:
+    (run,) = lane._runs
+    cast(Mock, lane._control).set_state.side_effect = psycopg.OperationalError("connection refused")
+    lane._say(run, "running")
+    assert run.state == "running"
 
 
 def test_slots_are_counted_before_the_driver_starts(catalog: Catalog, reference_workspace: Workspace) -> None:
