@@ -6,6 +6,7 @@ checkpoints are in the object store, and counts can be proved from there (:mod:`
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
+
+log = logging.getLogger(__name__)
 
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS tidemill;
@@ -116,6 +119,13 @@ class Control:
             "DO UPDATE SET state = excluded.state, reason = excluded.reason, detail = excluded.detail, updated_at = now()",
             (table, state, reason, Jsonb(detail or {})),
         )
+
+    def say(self, table: str, state: str, reason: str = "") -> None:
+        """Say how a table's query fares, as :meth:`set_state`; while the server is away nobody is told, and the query goes on."""
+        try:
+            self.set_state(table, state, reason[:500])
+        except psycopg.OperationalError as error:
+            log.info("Nobody could be told that %s is %s", table, state, exc_info=error)
 
     def batches(self, table: str, limit: int = 50) -> list[dict[str, Any]]:
         """Return the latest batches of a table, newest first."""

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import psycopg
 from py4j.protocol import Py4JNetworkError
 from pyspark.sql import functions as F
 
@@ -285,12 +284,8 @@ class FastLane:
                 self._say(run, "running")
 
     def _say(self, run: _Run, state: str, reason: str = "") -> None:
-        """Tell how a table fares; rows pass through the lane also while PostgreSQL, which would be told, is away."""
         run.state = state
-        try:
-            self._control.set_state(run.spec.full_name, state, reason)
-        except psycopg.OperationalError as error:
-            log.info("live.%s: nobody could be told that it is %s", run.spec.name, state, exc_info=error)
+        self._control.say(run.spec.full_name, state, reason)
 
 
 def slots(settings: Settings, catalog: Catalog, tables: Mapping[str, LiveSpec]) -> int:

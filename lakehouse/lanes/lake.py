@@ -283,7 +283,7 @@ class LakeLane:
 
     def _say(self, run: _Run, state: str, reason: str = "") -> None:
         run.state = state
-        self._context.control.set_state(run.spec.full_name, state, reason)
+        self._context.control.say(run.spec.full_name, state, reason)
 
     def _guarded(self, table: Streaming, run: _Run) -> Callable[[DataFrame, int], None]:
         """Do batches in turns, and keep the error that one raised: Spark passes on its text only."""

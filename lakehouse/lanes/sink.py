@@ -175,11 +175,8 @@ class HotSink:
         self._connection = self._valkey = None
 
     def _say(self, specs: Any, state: str, reason: str = "") -> None:
-        try:
-            for spec in specs:
-                self._control.set_state(f"hot.{spec.name}", state, reason[:500])
-        except psycopg.OperationalError:
-            return  # it is the very server that is away
+        for spec in specs:
+            self._control.say(f"hot.{spec.name}", state, reason)
 
 
 def _row(value: bytes | None) -> dict[str, Any] | None:
