@@ -64,7 +64,7 @@ class LakeSettings(_Section):
     trigger: str = Field("1 second", description="Shortest time between two batches of a table in continuous running.")
     max_records_per_batch: int = Field(1_000_000, ge=1, description="Most Kafka records in one bronze batch.")
     validate_every: str = Field("5 minutes", description="Cadence of Great Expectations over what landed.")
-    optimize_every: int = Field(20, ge=2, description="Commits of a table between two compactions.")
+    optimize_every: int = Field(20, ge=2, description="Batches of a table between two compactions.")
     vacuum_retention: str = Field("24 hours", description="How long files that no version uses any more are kept.")
     lease_seconds: int = Field(15, ge=3, description="Life of the writer's lease without a heartbeat.")
 

@@ -89,7 +89,7 @@ class BronzeTable:
         append_once(frame, self._path, context.epoch(self._spec).transaction(self._spec.full_name), batch_id)
         if topic_id(context.settings, self._topic) != self._topic_id:
             raise DataLossError(self._loss("was deleted or made again"))
-        self._upkeep.after_commit()
+        self._upkeep.after_batch(batch_id)
 
     def _begin_again(self, found: str | None) -> None:
         """Start a new epoch at what the topic holds now, after an operator accepted what is lost."""

@@ -106,7 +106,7 @@ class DerivedTable:
         """Compute the rows of the changed keys again and merge them in."""
         with Kept() as keep:
             self._land(keys, batch_id, keep)
-        self._upkeep.after_commit()
+        self._upkeep.after_batch(batch_id)
 
     def _land(self, keys: DataFrame, batch_id: int, keep: Kept) -> None:
         context, spec, started = self._context, self._spec, time.monotonic()

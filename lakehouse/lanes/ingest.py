@@ -171,7 +171,7 @@ class IngestTable:
         with Kept() as keep:
             self._land(records, batch_id, keep)
         for upkeep in self._upkeep:
-            upkeep.after_commit()
+            upkeep.after_batch(batch_id)
 
     def _land(self, records: DataFrame, batch_id: int, keep: Kept) -> None:
         context, spec, started = self._context, self._spec, time.monotonic()

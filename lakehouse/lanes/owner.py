@@ -118,9 +118,9 @@ class Owner:
         """Validate; what goes wrong is shown with the tables, and the next cadence tries again."""
         try:
             self.validate()
-            self._context.control.set_state("quality", "running")
+            self._context.control.say("quality", "running")
         except Exception as error:  # a validation that fails must not stop the tables
-            self._context.control.set_state("quality", "paused", f"{type(error).__name__}: {error}"[:500])
+            self._context.control.say("quality", "paused", f"{type(error).__name__}: {error}")
 
     def _answer(self, request: dict[str, Any]) -> None:
         control = self._context.control

@@ -80,22 +80,21 @@ def latest_version(spark: SparkSession, path: str) -> int:
 
 
 class Upkeep:
-    """Compaction and clean-up of one table, done by its own writer between two commits, so that nothing conflicts."""
+    """Compaction and clean-up of one table, done by its own writer between two batches, so that nothing conflicts."""
 
     def __init__(self, spark: SparkSession, path: str, *, optimize_every: int, vacuum_every: int = 200) -> None:
         self._spark = spark
         self._path = path
         self._optimize_every = optimize_every
         self._vacuum_every = vacuum_every
-        self._commits: int | None = None  # not known before the first one
 
-    def after_commit(self) -> None:
-        """Count a commit; every so many, rewrite small files into large ones and delete what no version needs.
+    def after_batch(self, batch_id: int) -> None:
+        """Every so many batches, rewrite small files into large ones and delete what no version needs.
 
-        The count begins with the table's version, so that processes that end after each batch compact their tables too.
+        A query's batches are numbered on by the next process, so those that end after each batch compact their tables too.
         """
-        self._commits = latest_version(self._spark, self._path) if self._commits is None else self._commits + 1
-        if self._commits % self._optimize_every == 0:
+        batches = batch_id + 1
+        if batches % self._optimize_every == 0:
             DeltaTable.forPath(self._spark, self._path).optimize().executeCompaction()
-        if self._commits % self._vacuum_every == 0:
+        if batches % self._vacuum_every == 0:
             DeltaTable.forPath(self._spark, self._path).vacuum()

@@ -251,7 +251,7 @@ def test_upkeep_bounds_the_files_and_deletes_those_that_no_version_needs(
     def commit(number: int, upkeep: Upkeep = one) -> int:
         rows = spark.range(number * 10, number * 10 + 10, numPartitions=1).selectExpr("id", "concat('row ', id) AS text")
         append_once(rows, path, "numbers/0", number)
-        upkeep.after_commit()
+        upkeep.after_batch(number)
         return len(live())
 
     def live() -> set[str]:
