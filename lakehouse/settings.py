@@ -81,6 +81,19 @@ class FastSettings(_Section):
     refresh_seconds: float = Field(60, gt=0, description="How often reference data is looked at for changes.")
 
 
+class PushSettings(_Section):
+    """How live rows are pushed to WebSocket clients."""
+
+    address: str = Field("127.0.0.1", description="Where the push service listens.")
+    port: int = Field(0, ge=0, le=65_535, description="Its port; 0: a free one, which it keeps.")
+    token: SecretStr | None = Field(default=None, description="Secret that lets clients in; generated when left out.")
+    origins: list[str] = Field(
+        [], description="Origins (`https://host`) of pages elsewhere that may connect; this machine's may."
+    )
+    ring_rows: int = Field(50_000, ge=1, description="Recent rows of a feed that are kept for clients that lag or come back.")
+    stall_seconds: float = Field(10, gt=0, description="A client that takes nothing for so long is dropped.")
+
+
 class QualitySettings(_Section):
     """What is kept of validations."""
 
@@ -104,6 +117,7 @@ class Settings(BaseSettings):
     valkey: ValkeySettings = ValkeySettings()
     lake: LakeSettings = LakeSettings()
     fast: FastSettings = FastSettings()
+    push: PushSettings = PushSettings()
     quality: QualitySettings = QualitySettings()
 
     @classmethod

@@ -25,12 +25,17 @@ class Lane(StrEnum):
     LAKE = "lake"
     FAST = "fast"
     HOT = "hot"
+    PUSH = "push"
 
 
 def run(
     lane: Annotated[
         Lane,
-        typer.Option("--lane", help="lake: bronze, silver, gold. fast: live tables, with a hot sink. hot: one more hot sink."),
+        typer.Option(
+            "--lane",
+            help="lake: bronze, silver, gold. fast: live tables, with a hot sink. hot: one more hot sink. push: live rows to "
+            "WebSocket clients.",
+        ),
     ] = Lane.LAKE,
     once: Annotated[bool, typer.Option("--once", help="Read to the end of what is there, validate, and stop.")] = False,
     set_aside: Annotated[
@@ -64,6 +69,8 @@ def run(
             stopped = _run_fast(workspace)
         case Lane.HOT:
             stopped = _run_hot(workspace)
+        case Lane.PUSH:
+            stopped = _run_push(workspace)
     if as_json:
         print_json({"stopped": stopped})
     elif last is not None:
@@ -116,6 +123,18 @@ def _run_hot(workspace: Workspace) -> dict[str, str]:
         _on_signal(sink.stop)
         errors.print("The hot sink writes what comes; Ctrl-C ends it.")
         sink.run()
+    return {}
+
+
+def _run_push(workspace: Workspace) -> dict[str, str]:
+    """Run the push service; nothing of it can stop for a reason of its own."""
+    from lakehouse.catalog import Catalog
+    from lakehouse.lanes.fast_session import declared_tables
+    from lakehouse.serving.push.service import PushService
+    from lakehouse.settings import Settings
+
+    service = PushService(workspace, Settings.load(workspace), declared_tables(workspace, Catalog.load(workspace)))
+    service.run(lambda: errors.print(f"Live rows are pushed at {service.endpoint.url}/live/FEED; Ctrl-C ends it."))
     return {}
 
 

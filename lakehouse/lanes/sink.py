@@ -11,10 +11,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-import orjson
 import psycopg
 import valkey
 from confluent_kafka import Consumer, KafkaError, Message
@@ -24,7 +22,7 @@ from lakehouse.errors import SourceError
 from lakehouse.lanes.trouble import pause
 from lakehouse.livetables import LiveSpec
 from lakehouse.settings import Settings
-from lakehouse.storage.hot import HotTable, declared
+from lakehouse.storage.hot import HotTable, declared, read_row
 from lakehouse.storage.latest import Latest
 
 log = logging.getLogger(__name__)
@@ -79,7 +77,10 @@ class HotSink:
                 "group.id": GROUP,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
-                "max.poll.interval.ms": 3_600_000,  # a store may be away for long, and this consumer waits for it
+                # Both bound how long the others wait for a copy that was killed: the first as it ran, the second as it joined. A
+                # store may be away for longer than that; then this consumer joins again, and what it wrote twice counts once.
+                "session.timeout.ms": 10_000,
+                "max.poll.interval.ms": 60_000,
                 "fetch.wait.max.ms": 10,
                 "topic.metadata.refresh.interval.ms": 5_000,  # a live topic is made when its lane first starts
                 "allow.auto.create.topics": False,
@@ -131,7 +132,7 @@ class HotSink:
         stores = self._stores.get(spec.name) or self._connect(spec)
         found: list[tuple[Message, dict[str, Any]]] = []
         for message in messages:
-            row = _row(message.value())
+            row = read_row(message.value())
             if row is None:
                 log.warning("%s partition %s offset %s holds no row", message.topic(), message.partition(), message.offset())
             else:
@@ -177,14 +178,3 @@ class HotSink:
     def _say(self, specs: Any, state: str, reason: str = "") -> None:
         for spec in specs:
             self._control.say(f"hot.{spec.name}", state, reason)
-
-
-def _row(value: bytes | None) -> dict[str, Any] | None:
-    """Return a row of a live topic, or ``None`` for what the fast lane did not write."""
-    try:
-        row: dict[str, Any] = orjson.loads(value or b"")
-        row["_timestamp"] = datetime.fromisoformat(row["_timestamp"])
-        named = isinstance(row["_topic_id"], str) and "\0" not in row["_topic_id"] and row["_timestamp"].tzinfo is not None
-        return row if named and 0 <= row["_partition"] < 1 << 31 and 0 <= row["_offset"] < 1 << 63 else None
-    except (ValueError, KeyError, TypeError):
-        return None

@@ -120,6 +120,11 @@ class Latest:
         found = cast("bytes | None", self._client.hget(self._keys[0], orjson.dumps([str(part) for part in key]).decode()))
         return None if found is None else cast("dict[str, Any]", orjson.loads(found))
 
+    def all(self) -> list[dict[str, Any]]:
+        """Return the latest row of each key, in no order."""
+        found = cast("list[bytes]", self._client.hvals(self._keys[0]))
+        return [cast("dict[str, Any]", orjson.loads(row)) for row in found]
+
     def stream(self, partition: int) -> str:
         """Return the name of a partition's stream; the id of an entry is the row's offset, plus one."""
         return f"{self._root}:stream:{partition}"

@@ -125,6 +125,7 @@ def running(workspace: Workspace, lane: str) -> Iterator[subprocess.Popen[bytes]
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            print(f"The end of {log.name}:", *Path(log.name).read_text(errors="replace").splitlines()[-20:], sep="\n")
 
 
 def wait_for(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes] | None = None) -> None:

@@ -1,0 +1,97 @@
+"""Read live tables from Python, as they change.
+
+for change in subscribe(Endpoint.of(workspace), "flights", filter={"carrier": "UA"}):
+    print(change.rows)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.sync.client import connect
+
+from lakehouse.errors import SourceError
+from lakehouse.serving.push.access import PROTOCOL
+from lakehouse.serving.push.service import Endpoint
+
+_LONGEST_PAUSE = 5.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """Rows of a live table.
+
+    Attributes:
+        kind: ``rows`` that came; ``snapshot``: the latest state of each key; ``gap``: rows may have been missed.
+        rows: The rows; empty for a gap.
+        position: Where the subscriber is now.
+        coalesced: How many earlier rows of the same keys were left out, because the subscriber was slow.
+        gated_ms: When the oldest of these rows passed the gate, milliseconds since 1970.
+        reason: Why there is a gap.
+    """
+
+    kind: Literal["rows", "snapshot", "gap"]
+    rows: Sequence[Mapping[str, Any]]
+    position: str
+    coalesced: int = 0
+    gated_ms: int | None = None
+    reason: str = ""
+
+
+def subscribe(
+    endpoint: Endpoint,
+    feed: str,
+    *,
+    filter: Mapping[str, Any] | None = None,
+    columns: Sequence[str] = (),
+    position: str | None = None,
+    snapshot: bool = False,
+    frame_ms: int = 50,
+) -> Iterator[Change]:
+    """Yield what changes in a live table, without end; a connection that breaks is made again where it was.
+
+    Args:
+        endpoint: Where the push service is.
+        feed: Name of the feed.
+        filter: Column → value, list of values, or comparisons: ``{"delay": {"ge": 15}}``; all must hold.
+        columns: Which columns; all when empty.
+        position: From where on; from now on when left out.
+        snapshot: Begin with the latest state of each key.
+        frame_ms: Shortest time between two changes, milliseconds.
+
+    Raises:
+        SourceError: The service does not let this client in, or says that what it asks for means nothing.
+    """
+    request: dict[str, Any] = {"filter": dict(filter or {}), "columns": list(columns), "snapshot": snapshot, "frame_ms": frame_ms}
+    pause = 0.1
+    while True:
+        try:
+            with connect(
+                f"{endpoint.url}/live/{feed}",
+                additional_headers={"Authorization": f"Bearer {endpoint.token}"},
+                subprotocols=[PROTOCOL],  # type: ignore[list-item]  # a NewType of str
+                max_size=None,
+                proxy=None,
+            ) as socket:
+                socket.send(orjson.dumps(request | {"position": position}).decode())
+                for text in socket:
+                    message = orjson.loads(text)
+                    position, pause = message.pop("position", position), 0.1
+                    kind = message.pop("type")
+                    if kind in ("rows", "snapshot", "gap"):
+                        yield Change(kind, message.pop("rows", ()), position or "", **message)
+        except InvalidStatus as error:
+            if error.response.status_code < 500:
+                raise SourceError(f"The push service refuses this client ({error.response.status_code}).") from error
+        except ConnectionClosed as error:
+            if error.rcvd is not None and error.rcvd.code == 1008:
+                raise SourceError(f"The push service says: {error.rcvd.reason}") from error
+        except (OSError, InvalidHandshake):  # it is away, and will be back
+            pass
+        time.sleep(pause)
+        pause = min(_LONGEST_PAUSE, pause * 2)

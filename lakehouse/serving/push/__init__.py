@@ -1,0 +1,1 @@
+"""Push: the rows of live topics, to WebSocket subscribers, as they come."""

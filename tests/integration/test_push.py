@@ -1,0 +1,341 @@
+"""The push service, in a process of its own on a real broker, with real WebSocket clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket as sockets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+import valkey
+from confluent_kafka import Producer
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from lakehouse.catalog import Catalog, Kafka
+from lakehouse.errors import SourceError
+from lakehouse.livetables import LiveSpec, live_tables
+from lakehouse.serving.client import Change, subscribe
+from lakehouse.serving.push.access import PROTOCOL
+from lakehouse.serving.push.service import Endpoint
+from lakehouse.settings import Settings
+from lakehouse.sources.kafka import delete_topic, ensure_topic
+from lakehouse.storage.hot import declare, read_row
+from lakehouse.storage.latest import Latest
+from lakehouse.workspace import Workspace
+
+pytestmark = pytest.mark.integration
+
+FILES = {
+    "bronze/gulls.py": 'from lakehouse.catalog import Kafka, bronze\n\ngulls = bronze("gulls", source=Kafka("gulls", partitions=2))\n',
+    "silver/gulls.py": """
+from typing import Annotated
+from pyspark.sql import DataFrame
+from lakehouse.catalog import Bronze, Json, silver
+
+@silver("gulls", keys=["id"], parse=Json("id STRING, at TIMESTAMP, n INT"), event_time="at", watermark="1 day", future="1 hour")
+def gulls(records: Annotated[DataFrame, Bronze("gulls")]) -> DataFrame:
+    return records.select("_record", "id", "at", "n")
+""",
+    "live/gulls.py": """
+from typing import Annotated
+from pyspark.sql import DataFrame
+from lakehouse.catalog import Silver
+from lakehouse.livetables import live
+
+@live("gulls", keys=["id"], sequence_by="n")
+def gulls(seen: Annotated[DataFrame, Silver("gulls")]) -> DataFrame:
+    return seen.select("_record", "id", "at", "n")
+""",
+    "tidemill.toml": '[workspace]\nname = "gulls"\n[push]\nring_rows = 5000\nstall_seconds = 2\n',
+}
+
+
+@pytest.fixture
+def workspace(stack: tuple[Workspace, Settings], tmp_path: Path) -> Iterator[Workspace]:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / ".tidemill").mkdir()
+    shutil.copy(stack[0].state / "stack.json", tmp_path / ".tidemill/stack.json")
+    workspace = Workspace.load(tmp_path)
+    settings = Settings.load(workspace)
+    ensure_topic(settings, Kafka("gulls.live", partitions=2))
+    declare(settings.require("postgres"), "gulls", {"id": "text", "at": "timestamptz", "n": "integer"})
+    yield workspace
+    delete_topic(settings, "gulls.live")
+    with psycopg.connect(settings.require("postgres"), autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS hot CASCADE")
+    with valkey.Valkey.from_url(settings.require("valkey")) as client:
+        client.flushall()
+
+
+@pytest.fixture
+def settings(workspace: Workspace) -> Settings:
+    return Settings.load(workspace)
+
+
+@pytest.fixture
+def spec(workspace: Workspace) -> LiveSpec:
+    return live_tables(workspace, Catalog.load(workspace))["gulls"]
+
+
+@contextmanager
+def running(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the service; back when it answers."""
+    environment = os.environ | {"TIDEMILL_WORKSPACE": str(workspace.root), "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "jobs", "run", "--lane", "push"]
+    process = subprocess.Popen(command, cwd=workspace.root, env=environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            assert process.poll() is None, "the service ended"
+            assert time.monotonic() < deadline, "the service does not answer"
+            try:
+                with talk(workspace) as socket:
+                    hello(socket)
+                    break
+            except (SourceError, OSError, ConnectionClosed, InvalidStatus, FileNotFoundError):
+                time.sleep(0.1)
+            except Exception as error:
+                if "push service" not in str(error):
+                    raise
+                time.sleep(0.1)
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def talk(workspace: Workspace, token: str | None = None, origin: str | None = None, feed: str = "gulls") -> ClientConnection:
+    endpoint = Endpoint.of(workspace)
+    headers = {"Authorization": f"Bearer {token or endpoint.token}"} | ({"Origin": origin} if origin else {})
+    return connect(f"{endpoint.url}/live/{feed}", additional_headers=headers, proxy=None, max_size=None)
+
+
+def hello(socket: ClientConnection, **request: Any) -> dict[str, Any]:
+    socket.send(json.dumps(request))
+    return heard(socket)
+
+
+def heard(socket: ClientConnection) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(socket.recv(timeout=30))
+    return found
+
+
+class Lane:
+    """Writes rows to the live topic as the fast lane does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._producer = Producer({"bootstrap.servers": settings.require("kafka"), "linger.ms": 5})
+
+    def write(self, numbers: range, keys: int = 10) -> None:
+        for n in numbers:
+            self._producer.produce("gulls.live", row(n, keys), partition=n % 2)
+        assert self._producer.flush(30) == 0
+
+
+def row(n: int, keys: int = 10) -> bytes:
+    origin = {"_topic_id": "t", "_partition": n % 2, "_offset": n // 2, "_timestamp": "2013-01-01T00:00:00Z"}
+    return json.dumps({"id": f"g{n % keys}", "at": "2013-01-01T00:00:00Z", "n": n, **origin}).encode()
+
+
+def numbers(changes: Iterator[Change], count: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < count:
+        change = next(changes)
+        assert change.kind == "rows"
+        found += [x["n"] for x in change.rows]
+    return found
+
+
+def test_rows_reach_those_who_want_them_and_only_them(workspace: Workspace, settings: Settings) -> None:
+    lane = Lane(settings)
+    with running(workspace):
+        everything = subscribe(Endpoint.of(workspace), "gulls", position=at_beginning(workspace))
+        some = subscribe(
+            Endpoint.of(workspace),
+            "gulls",
+            filter={"id": ["g1", "g2"], "n": {"ge": 100}},
+            columns=["n"],
+            position=at_beginning(workspace),
+        )
+        lane.write(range(200))
+        lane.write(range(150, 200))  # again, as after a crash of the driver
+        lane.write(range(200, 210))
+        assert sorted(numbers(everything, 210)) == list(range(210))
+        assert sorted(numbers(some, 22)) == [n for n in range(100, 210) if n % 10 in (1, 2)]
+
+
+def at_beginning(workspace: Workspace) -> str:
+    """Return the position where the service is, so that what is written from now on is surely seen."""
+    with talk(workspace) as socket:
+        return str(hello(socket)["position"])
+
+
+REFUSED: list[tuple[Any, str]] = [
+    ({"filter": {"id": None}}, "a value is text, a number"),
+    ({"filter": {"nowhere": 1}}, "No column nowhere; there are"),
+    ({"columns": ["n", "x"]}, "No column x"),
+    ({"filter": {"n": {"like": 1}}}, "'like' is no operator"),
+    ({"frame_ms": -1}, "frame_ms"),
+    ({"drop": "table"}, "drop"),
+    ({"filter": {"id": []}}, "1 to 1,000 values"),
+    ([], "Input should be"),
+    ("x" * 1000, "Input should be"),
+]
+
+
+def test_who_may_not_come_in_stays_out(workspace: Workspace, settings: Settings) -> None:
+    with running(workspace):
+        for request, says in REFUSED:
+            with talk(workspace) as socket:
+                socket.send(json.dumps(request))
+                answer = heard(socket)
+                assert (answer["type"], says in answer["reason"]) == ("error", True), answer
+                with pytest.raises(ConnectionClosed) as closed:
+                    socket.recv(timeout=5)
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 1008
+        with talk(workspace) as socket:
+            socket.send("{broken")
+            assert heard(socket)["type"] == "error"
+        with talk(workspace) as socket:
+            socket.send(b"\xff\xfe")
+            assert heard(socket)["type"] == "error"
+        with talk(workspace, feed="nowhere") as socket:
+            assert "no live table 'nowhere'" in heard(socket)["reason"]
+        for token, origin in (
+            ("wrong", None),
+            (None, "https://evil.example"),
+            (None, "http://localhost.evil.example"),
+            (None, "null"),
+        ):
+            with pytest.raises(InvalidStatus) as refused:
+                talk(workspace, token, origin)
+            assert refused.value.response.status_code == 403
+        with talk(workspace, Endpoint.of(workspace).ticket, "http://localhost:5006") as socket:
+            assert hello(socket)["type"] == "hello"
+        endpoint = Endpoint.of(workspace)
+        offered = [PROTOCOL, f"bearer.{endpoint.ticket}"]
+        with connect(f"{endpoint.url}/live/gulls", subprotocols=offered, proxy=None) as socket:  # type: ignore[arg-type]
+            assert socket.subprotocol == PROTOCOL
+            assert hello(socket)["type"] == "hello"
+        with pytest.raises(SourceError, match="refuses this client"):
+            next(subscribe(Endpoint(endpoint.url, "wrong"), "gulls"))
+        with pytest.raises(SourceError, match="no operator"):
+            next(subscribe(endpoint, "gulls", filter={"n": {"like": 1}}))
+
+
+def test_a_subscriber_goes_on_where_it_was_after_the_service_was_killed(workspace: Workspace, settings: Settings) -> None:
+    lane, total = Lane(settings), 2_000
+    found: list[int] = []
+    done = threading.Event()
+    with running(workspace) as process:
+        changes = subscribe(Endpoint.of(workspace), "gulls", position=at_beginning(workspace), frame_ms=0)
+
+        def read() -> None:
+            while len(found) < total:
+                change = next(changes)
+                assert change.kind == "rows", change
+                found.extend(x["n"] for x in change.rows)
+            done.set()
+
+        reading = threading.Thread(target=read, daemon=True)
+        reading.start()
+
+        def produce() -> None:
+            for start in range(0, total, 20):
+                lane.write(range(start, start + 20), keys=total)
+                time.sleep(0.02)
+
+        producing = threading.Thread(target=produce)
+        producing.start()
+        while not found:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert producing.is_alive(), "nothing was in flight"
+        assert len(found) < total
+    with running(workspace):
+        producing.join()
+        assert done.wait(60), f"only {len(found)} rows came"
+    assert sorted(found) == list(range(total))
+
+
+def test_one_who_does_not_read_is_dropped_and_slows_nobody(workspace: Workspace, settings: Settings) -> None:
+    lane = Lane(settings)
+    with running(workspace):
+        begin = at_beginning(workspace)
+        quick = subscribe(Endpoint.of(workspace), "gulls", position=begin, frame_ms=0)
+        stuck = sockets.create_connection(("127.0.0.1", int(Endpoint.of(workspace).url.rpartition(":")[2])))
+        shake_hands(stuck, Endpoint.of(workspace).token)
+        began, n = time.monotonic(), 0
+        came: list[float] = []
+        while time.monotonic() - began < 10:
+            lane.write(range(n, n + 400), keys=1_000_000)
+            sent = time.monotonic()
+            assert sorted(numbers(quick, 400)) == list(range(n, n + 400))
+            came.append(time.monotonic() - sent)
+            n += 400
+        assert max(came) < 2, "others waited for it as long as it may stall"
+        stuck.settimeout(20)
+        held = 0
+        while got := stuck.recv(1 << 20):  # what lies in the buffers of both sides, and then the end
+            held += len(got)
+        assert held < n * len(row(n)) / 2, "it was sent everything"
+        stuck.close()
+
+
+def shake_hands(stuck: sockets.socket, token: str) -> None:
+    """Ask for everything, and never read."""
+    head = (
+        "GET /live/gulls HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {token}\r\n\r\n"
+    )
+    stuck.sendall(head.encode())
+    assert stuck.recv(12) == b"HTTP/1.1 101"
+    stuck.sendall(b"\x81\x82\0\0\0\0{}")  # a text frame, masked with noughts
+
+
+def test_a_position_that_is_gone_is_a_gap_and_the_latest_states_follow(
+    workspace: Workspace, settings: Settings, spec: LiveSpec
+) -> None:
+    lane = Lane(settings)
+    with valkey.Valkey.from_url(settings.require("valkey")) as client:
+        latest = Latest(client, spec)
+        old = read_row(row(3, keys=1_000_000)), read_row(row(2_000_000 + 8, keys=1_000_000))
+        latest.put([x for x in old if x])  # states that Valkey alone has
+    with running(workspace):
+        begin = at_beginning(workspace)
+        lane.write(range(10, 12_000))
+        deadline = time.monotonic() + 30
+        while True:  # until the service has read all of it
+            gap, snapshot = islice(
+                subscribe(Endpoint.of(workspace), "gulls", position=begin, snapshot=True, columns=["id", "n"]), 2
+            )
+            if {"id": "g9", "n": 11_999} in snapshot.rows:
+                break
+            assert time.monotonic() < deadline, snapshot
+        assert (gap.kind, snapshot.kind) == ("gap", "snapshot")
+        assert gap.reason
+        expected = {f"g{x}": 11_990 + x for x in range(10)} | {"g8": 2_000_008}
+        assert {x["id"]: x["n"] for x in snapshot.rows} == expected
+        delete_topic(settings, "gulls.live")
+        other = subscribe(Endpoint.of(workspace), "gulls", position=snapshot.position)
+        ensure_topic(settings, Kafka("gulls.live", partitions=2))
+        lane.write(range(5))
+        assert next(other).kind == "gap"
