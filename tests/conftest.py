@@ -17,8 +17,8 @@ from lakehouse.settings import Settings
 from lakehouse.stack import supervisor
 from lakehouse.workspace import Workspace
 
-sys.path.insert(0, str(Path(__file__).parent))  # tests are files, not packages; this makes lakes.py importable
-pytest_plugins = ["lakes"]
+sys.path.insert(0, str(Path(__file__).parent))  # tests are files, not packages; this makes lakes.py and pushes.py importable
+pytest_plugins = ["lakes", "pushes"]
 
 
 @pytest.fixture(scope="session")

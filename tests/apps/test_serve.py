@@ -52,7 +52,7 @@ def get(served: Served, path: str, **headers: str) -> tuple[int, str, dict[str, 
 
 
 def test_pages_of_tidemill_and_of_the_workspace_are_found_and_the_template_is_not(workspace: Workspace) -> None:
-    assert list(page_files(workspace)) == ["delays_by_day", "operations"]
+    assert list(page_files(workspace)) == ["delays_by_day", "live", "operations"]
     assert titles(workspace)["delays_by_day"] == "Delays by day"
 
 

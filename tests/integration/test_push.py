@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket as sockets
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import orjson
-import psycopg
 import pytest
 import valkey
-from confluent_kafka import Producer
+from pushes import Lane, heard, hello, row, running, talk
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from lakehouse.catalog import Catalog, Kafka
 from lakehouse.errors import SourceError
@@ -33,54 +26,16 @@ from lakehouse.serving.push.access import PROTOCOL
 from lakehouse.serving.push.service import Endpoint
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import delete_topic, ensure_topic
-from lakehouse.storage.hot import declare, read_row
+from lakehouse.storage.hot import read_row
 from lakehouse.storage.latest import Latest
 from lakehouse.workspace import Workspace
 
 pytestmark = pytest.mark.integration
 
-FILES = {
-    "bronze/gulls.py": 'from lakehouse.catalog import Kafka, bronze\n\ngulls = bronze("gulls", source=Kafka("gulls", partitions=2))\n',
-    "silver/gulls.py": """
-from typing import Annotated
-from pyspark.sql import DataFrame
-from lakehouse.catalog import Bronze, Json, silver
-
-@silver("gulls", keys=["id"], parse=Json("id STRING, at TIMESTAMP, n INT"), event_time="at", watermark="1 day", future="1 hour")
-def gulls(records: Annotated[DataFrame, Bronze("gulls")]) -> DataFrame:
-    return records.select("_record", "id", "at", "n")
-""",
-    "live/gulls.py": """
-from typing import Annotated
-from pyspark.sql import DataFrame
-from lakehouse.catalog import Silver
-from lakehouse.livetables import live
-
-@live("gulls", keys=["id"], sequence_by="n")
-def gulls(seen: Annotated[DataFrame, Silver("gulls")]) -> DataFrame:
-    return seen.select("_record", "id", "at", "n")
-""",
-    "tidemill.toml": '[workspace]\nname = "gulls"\n[push]\nring_rows = 5000\nstall_seconds = 2\n',
-}
-
 
 @pytest.fixture
-def workspace(stack: tuple[Workspace, Settings], tmp_path: Path) -> Iterator[Workspace]:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / ".tidemill").mkdir()
-    shutil.copy(stack[0].state / "stack.json", tmp_path / ".tidemill/stack.json")
-    workspace = Workspace.load(tmp_path)
-    settings = Settings.load(workspace)
-    ensure_topic(settings, Kafka("gulls.live", partitions=2))
-    declare(settings.require("postgres"), "gulls", {"id": "text", "at": "timestamptz", "n": "integer"})
-    yield workspace
-    delete_topic(settings, "gulls.live")
-    with psycopg.connect(settings.require("postgres"), autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS hot CASCADE")
-    with valkey.Valkey.from_url(settings.require("valkey")) as client:
-        client.flushall()
+def workspace(gulls: Workspace) -> Workspace:
+    return gulls
 
 
 @pytest.fixture
@@ -91,67 +46,6 @@ def settings(workspace: Workspace) -> Settings:
 @pytest.fixture
 def spec(workspace: Workspace) -> LiveSpec:
     return live_tables(workspace, Catalog.load(workspace))["gulls"]
-
-
-@contextmanager
-def running(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the service; back when it answers."""
-    environment = os.environ | {"TIDEMILL_WORKSPACE": str(workspace.root), "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-m", "jobs", "run", "--lane", "push"]
-    process = subprocess.Popen(command, cwd=workspace.root, env=environment, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            assert process.poll() is None, "the service ended"
-            assert time.monotonic() < deadline, "the service does not answer"
-            try:
-                with talk(workspace) as socket:
-                    hello(socket)
-                    break
-            except (SourceError, OSError, ConnectionClosed, InvalidStatus, FileNotFoundError):
-                time.sleep(0.1)
-            except Exception as error:
-                if "push service" not in str(error):
-                    raise
-                time.sleep(0.1)
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def talk(workspace: Workspace, token: str | None = None, origin: str | None = None, feed: str = "gulls") -> ClientConnection:
-    endpoint = Endpoint.of(workspace)
-    headers = {"Authorization": f"Bearer {token or endpoint.token}"} | ({"Origin": origin} if origin else {})
-    return connect(f"{endpoint.url}/live/{feed}", additional_headers=headers, proxy=None, max_size=None)
-
-
-def hello(socket: ClientConnection, **request: Any) -> dict[str, Any]:
-    socket.send(json.dumps(request))
-    return heard(socket)
-
-
-def heard(socket: ClientConnection) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(socket.recv(timeout=30))
-    return found
-
-
-class Lane:
-    """Writes rows to the live topic as the fast lane does."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._producer = Producer({"bootstrap.servers": settings.require("kafka"), "linger.ms": 5})
-
-    def write(self, numbers: range, keys: int = 10) -> None:
-        for n in numbers:
-            self._producer.produce("gulls.live", row(n, keys), partition=n % 2)
-        assert self._producer.flush(30) == 0
-
-
-def row(n: int, keys: int = 10) -> bytes:
-    origin = {"_topic_id": "t", "_partition": n % 2, "_offset": n // 2, "_timestamp": "2013-01-01T00:00:00Z"}
-    return json.dumps({"id": f"g{n % keys}", "at": "2013-01-01T00:00:00Z", "n": n, **origin}).encode()
 
 
 def numbers(changes: Iterator[Change], count: int) -> list[int]:

@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from lakehouse.errors import SettingsError, TidemillError
-from lakehouse.livetables import LiveSpec
+from lakehouse.livetables import LiveSpec, live_files
 from lakehouse.serving.push.access import Access
 from lakehouse.serving.push.app import make_app
 from lakehouse.settings import Settings
@@ -118,6 +118,11 @@ class PushService:
             ready()
             self._server.config.load()
             self._server.run(sockets=[listening])
+
+
+def live_feeds(workspace: Workspace) -> list[str]:
+    """Return the names of the feeds that have a live table."""
+    return sorted(live_files(workspace))
 
 
 def _known(workspace: Workspace) -> Endpoint | None:

@@ -1,0 +1,70 @@
+"""The Live page as people see it: real Chromium, a real broker, and a push service that gets killed meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pushes import Lane, running
+
+from apps.serve import serve
+from lakehouse.settings import Settings
+from lakehouse.workspace import Workspace
+
+pytestmark = pytest.mark.browser
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+SOON = 30_000  # milliseconds
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def open_page(browser: Browser, url: str, width: int = 1280) -> tuple[Page, list[str]]:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    return page, complaints
+
+
+def test_rows_are_pushed_and_a_killed_service_is_found_again(gulls: Workspace, browser: Browser) -> None:
+    lane, served = Lane(Settings.load(gulls)), serve(gulls)
+    url = served.url.replace("operations", "live")
+    try:
+        with running(gulls) as process:
+            page, complaints = open_page(browser, url)
+            expect(page.locator(".state .pill")).to_have_text("● Live", timeout=SOON)
+            lane.write(range(10))
+            cell = page.locator(".board td")
+            expect(cell.get_by_text("9", exact=True)).to_be_visible(timeout=SOON)
+            os.killpg(process.pid, signal.SIGKILL)
+            expect(page.locator(".state .pill")).to_have_text("▲ Reconnecting", timeout=SOON)
+            lane.write(range(10, 20))
+        with running(gulls):
+            expect(page.locator(".state .pill")).to_have_text("● Live", timeout=SOON)
+            for number in (10, 19):  # what came while it was away
+                expect(cell.get_by_text(str(number), exact=True)).to_be_visible(timeout=SOON)
+        assert complaints == []
+    finally:
+        served.stop()
+
+
+def test_a_phone_sees_why_there_is_nothing(gulls: Workspace, browser: Browser) -> None:
+    served = serve(gulls)
+    try:
+        page, complaints = open_page(browser, served.url.replace("operations", "live"), width=390)
+        expect(page.locator(".state .sentence")).to_contain_text("run `tidemill run --lane push`", timeout=SOON)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert complaints == []
+    finally:
+        served.stop()
