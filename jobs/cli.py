@@ -20,6 +20,7 @@ from jobs.commands.doctor import doctor
 from jobs.commands.down import down
 from jobs.commands.init import init
 from jobs.commands.new import new
+from jobs.commands.pages import pages
 from jobs.commands.query import query
 from jobs.commands.rebuild import rebuild
 from jobs.commands.replay import replay
@@ -29,7 +30,7 @@ from jobs.commands.up import up
 from jobs.console import errors
 from lakehouse.errors import TidemillError
 
-COMMANDS = (up, down, demo, status, run, replay, account, rebuild, query, init, new, bench, doctor)
+COMMANDS = (up, down, demo, status, run, pages, replay, account, rebuild, query, init, new, bench, doctor)
 
 app = typer.Typer(
     name="tidemill",
