@@ -17,7 +17,7 @@ from lakehouse.settings import Settings
 from lakehouse.stack import supervisor
 from lakehouse.workspace import Workspace
 
-sys.path.insert(0, str(Path(__file__).parent))  # tests are files, not packages; this makes lakes.py and pushes.py importable
+sys.path.insert(0, str(Path(__file__).parent))  # tests are files, not packages; this makes lakes.py and its like importable
 pytest_plugins = ["lakes", "pushes"]
 
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psycopg
 import pytest
-import valkey
 from confluent_kafka import Producer
+from live_lanes import running, workspace_of
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from lakehouse.catalog import Kafka
 from lakehouse.errors import TidemillError
-from lakehouse.serving.push.service import Endpoint
+from lakehouse.serving.push.endpoint import Endpoint
 from lakehouse.settings import Settings
-from lakehouse.sources.kafka import delete_topic, ensure_topic
+from lakehouse.sources.kafka import ensure_topic
 from lakehouse.storage.hot import declare
 from lakehouse.workspace import Workspace
 
@@ -57,30 +52,17 @@ def gulls(seen: Annotated[DataFrame, Silver("gulls")]) -> DataFrame:
 
 @pytest.fixture
 def gulls(stack: tuple[Workspace, Settings], tmp_path: Path) -> Iterator[Workspace]:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / ".tidemill").mkdir()
-    shutil.copy(stack[0].state / "stack.json", tmp_path / ".tidemill/stack.json")
-    workspace = Workspace.load(tmp_path)
-    settings = Settings.load(workspace)
-    ensure_topic(settings, Kafka("gulls.live", partitions=2))
-    declare(settings.require("postgres"), "gulls", {"id": "text", "at": "timestamptz", "n": "integer"})
-    yield workspace
-    delete_topic(settings, "gulls.live")
-    with psycopg.connect(settings.require("postgres"), autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS hot CASCADE")
-    with valkey.Valkey.from_url(settings.require("valkey")) as client:
-        client.flushall()
+    with workspace_of(stack, tmp_path, FILES, ["gulls.live"]) as workspace:
+        settings = Settings.load(workspace)
+        ensure_topic(settings, Kafka("gulls.live", partitions=2))
+        declare(settings.require("postgres"), "gulls", {"id": "text", "at": "timestamptz", "n": "integer"})
+        yield workspace
 
 
 @contextmanager
-def running(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
+def pushing(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
     """Run the service; back when it answers."""
-    environment = os.environ | {"TIDEMILL_WORKSPACE": str(workspace.root), "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-m", "jobs", "run", "--lane", "push"]
-    process = subprocess.Popen(command, cwd=workspace.root, env=environment, start_new_session=True)
-    try:
+    with running(workspace, "push") as process:
         deadline = time.monotonic() + 60
         while True:
             assert process.poll() is None, "the service ended"
@@ -92,10 +74,6 @@ def running(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
             except (TidemillError, OSError, ConnectionClosed, InvalidStatus):  # it is not there yet
                 time.sleep(0.1)
         yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def talk(workspace: Workspace, token: str | None = None, origin: str | None = None, feed: str = "gulls") -> ClientConnection:

@@ -24,9 +24,22 @@ function minutes(delay) {
   const whole = Math.round(delay)
   return `${whole > 0 ? "+" : whole < 0 ? "−" : ""}${Math.abs(whole)} min`
 }
-const clock = (text) => (text ? `${text.slice(0, 10)} ${text.slice(11, 16)}` : "")
 
-export function render({ model, el }) {
+// The columns of the board: heading, and what a row has there, as text or [text, class, title].
+const FLIGHTS = [
+  ["Flight", (row) => `${row.carrier} ${row.flight}`],
+  ["", (row) => row.event],
+  ["To", (row) => [row.dest_name ?? row.dest ?? "", "name", `${row.carrier_name ?? row.carrier}, ${row.origin} → ${row.dest}`]],
+  ["Delay", (row) => [minutes(row.delay), grade(row.delay)]],
+]
+
+function columnsOf(row) {
+  if ("carrier" in row && "dest" in row) return FLIGHTS
+  const names = Object.keys(row).filter((name) => !name.startsWith("_")).slice(0, 5)
+  return names.map((name) => [name, (other) => String(other[name] ?? "–")])
+}
+
+export function render({ model }) {
   const root = make("div", "view happening plain")
   const line = make("div", "panel state")
   const pill = make("span", "pill quiet"), sentence = make("span", "sentence")
@@ -42,21 +55,20 @@ export function render({ model, el }) {
     ["feed", "the feed's clock"],
   ]) {
     const tile = make("div", "tile")
-    figures[key] = make("b", "", "–")
+    figures[key] = make("b", key === "feed" ? "moment" : "", "–")
     tile.append(figures[key], make("span", "", name))
     tiles.append(tile)
   }
   const map = make("div", "panel map"), canvas = make("canvas")
-  const title = make("h3", "", "Where they go")
   const legend = make("div", "legend")
-  map.append(title, canvas, legend)
+  map.append(make("h3", "", "Where they go"), canvas, legend)
   const board = make("div", "panel board"), table = make("table")
   board.append(make("h3", "", "The last ones"), table)
   root.append(line, tiles, map, board)
 
   const places = new Map() // "lat,lon" → {at, delay}
   const last = [], recent = [], ages = [], arrivals = []
-  let socket = null, position = null, pause = 500, changed = true, closed = false, timer = null, seen = 0, now = 0
+  let socket = null, position = null, pause = 500, changed = true, closed = false, timer = null, now = 0
   let said = ""
 
   function state(kind, mark, word, text) {
@@ -81,8 +93,7 @@ export function render({ model, el }) {
   function hear(message) {
     if (message.position) position = message.position
     if (message.type === "hello") state("good", "●", "Live", `${model.feed}: rows arrive as they pass the gate`)
-    if (message.type === "error") said = message.reason
-    if (message.type === "gap") said = message.reason
+    if (message.type === "error" || message.type === "gap") said = message.reason
     if (message.type === "snapshot") {
       message.rows.sort((a, b) => (a.event_time ?? "").localeCompare(b.event_time ?? ""))
       message.rows.forEach((row) => take(row, false))
@@ -91,9 +102,7 @@ export function render({ model, el }) {
       const age = Date.now() - message.gated_ms
       ages.push(age)
       if (ages.length > AGES) ages.shift()
-      const count = message.rows.length + message.coalesced
-      arrivals.push([performance.now(), count])
-      seen += count
+      arrivals.push([performance.now(), message.rows.length + message.coalesced])
       message.rows.forEach((row) => take(row, true))
     }
     changed = true
@@ -125,9 +134,10 @@ export function render({ model, el }) {
     connect()
   }
 
+  // Draws the places; says whether one of them still pulses.
   function draw() {
     const width = canvas.clientWidth, height = canvas.clientHeight
-    if (!width || !places.size) return
+    if (!width || !places.size) return false
     const scale = window.devicePixelRatio || 1
     if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale)
     if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale)
@@ -164,7 +174,7 @@ export function render({ model, el }) {
       pen.arc(x, y, age < 1 ? 4.5 : 3, 0, 2 * Math.PI)
       pen.fill()
     }
-    pen.globalAlpha = 1
+    return all.some((place) => performance.now() - place.at < PULSE_MS)
   }
 
   function legends() {
@@ -185,24 +195,16 @@ export function render({ model, el }) {
   }
 
   function rows() {
-    const known = last.some((row) => "carrier_name" in row || "dest_name" in row)
-    if (!known) {
-      const names = Object.keys(last[0] ?? {}).filter((name) => !name.startsWith("_")).slice(0, 5)
-      const head = make("tr")
-      head.append(...names.map((name) => make("th", "", name)))
-      table.replaceChildren(head, ...last.map((row) => {
-        const line = make("tr")
-        line.append(...names.map((name) => make("td", "", String(row[name] ?? "–"))))
-        return line
-      }))
-      return
-    }
-    const head = make("tr")
-    head.append(...["Flight", "", "To", "Delay"].map((name) => make("th", "", name)))
+    if (!last.length) return
+    const columns = columnsOf(last[0]), head = make("tr")
+    head.append(...columns.map(([heading]) => make("th", "", heading)))
     table.replaceChildren(head, ...last.map((row) => {
-      const line = make("tr"), to = make("td", "name", row.dest_name ?? row.dest ?? "")
-      to.title = `${row.carrier_name ?? row.carrier}, ${row.origin} → ${row.dest}`
-      line.append(make("td", "", `${row.carrier} ${row.flight}`), make("td", "", row.event), to, make("td", grade(row.delay), minutes(row.delay)))
+      const line = make("tr")
+      for (const [, read] of columns) {
+        const [text, className, title] = [read(row)].flat(), cell = make("td", className, text)
+        if (title) cell.title = title
+        line.append(cell)
+      }
       return line
     }))
   }
@@ -222,28 +224,27 @@ export function render({ model, el }) {
       figures.mean.textContent = minutes(recent.reduce((total, [, delay]) => total + delay, 0) / recent.length)
       figures.share.textContent = `${Math.round((100 * recent.filter(([, delay]) => delay >= LATE).length) / recent.length)} %`
     }
-    if (now) figures.feed.textContent = clock(new Date(now).toISOString())
-    figures.feed.style.fontSize = "18px"
+    if (now) figures.feed.textContent = new Date(now).toISOString().slice(0, 16).replace("T", " ")
     rows()
   }
 
-  let frames = true
+  let frame = 0
   function animate() {
-    if (!frames) return
-    draw()
-    requestAnimationFrame(animate)
+    frame = draw() ? requestAnimationFrame(animate) : 0
   }
   legends()
   trouble()
   tick()
-  const ticking = setInterval(tick, 250)
-  requestAnimationFrame(animate)
+  const ticking = setInterval(() => {
+    tick()
+    if (!frame) animate() // also after a resize, or a change of light and dark
+  }, 250)
   model.on("ticket", connect)
   model.on("url", trouble)
   model.on("trouble", trouble)
   model.on("remove", () => {
     closed = true
-    frames = false
+    cancelAnimationFrame(frame)
     clearInterval(ticking)
     clearTimeout(timer)
     socket?.close()

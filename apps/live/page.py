@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from apps.frame import Section, frame, keep_fresh
-from lakehouse.serving.operations import TidemillError, Workspace
-from lakehouse.serving.push.service import Endpoint, live_feeds
+from lakehouse.serving.operations import TidemillError, Workspace, live_files
+from lakehouse.serving.push.endpoint import Endpoint
 from widgets.flow import Flow
 
 _TICKET_SECONDS = 20.0  # a ticket lets in for a minute
@@ -28,5 +28,5 @@ def page(workspace: Workspace) -> Any:
 
 def _feed(workspace: Workspace) -> str:
     """Return the live table to show: that of flights, or the first."""
-    feeds = live_feeds(workspace)
-    return "flights" if "flights" in feeds else (feeds[0] if feeds else "")
+    feeds = live_files(workspace)
+    return "flights" if "flights" in feeds else next(iter(feeds), "")

@@ -22,7 +22,8 @@ from lakehouse.errors import SourceError
 from lakehouse.lanes.trouble import pause
 from lakehouse.livetables import LiveSpec
 from lakehouse.settings import Settings
-from lakehouse.storage.hot import HotTable, declared, read_row
+from lakehouse.sources.live import drain, read_row
+from lakehouse.storage.hot import HotTable, declared
 from lakehouse.storage.latest import Latest
 
 log = logging.getLogger(__name__)
@@ -96,9 +97,8 @@ class HotSink:
         self._disconnect()
 
     def _read(self, consumer: Consumer) -> list[Message]:
-        """Return what is there, and wait for something only when nothing is."""
-        first = consumer.poll(0.2)
-        found = [] if first is None else [first, *consumer.consume(_MOST - 1, timeout=0)]
+        """Return the messages that are there; the broker's errors are logged, but for those that end it."""
+        found = drain(consumer, _MOST)
         for message in found:
             error = message.error()
             if error is None or error.code() in (KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART):

@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 from lakehouse.errors import SourceError
 from lakehouse.serving.push.access import PROTOCOL
-from lakehouse.serving.push.service import Endpoint
+from lakehouse.serving.push.endpoint import Endpoint
 
 _LONGEST_PAUSE = 5.0
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -286,17 +285,6 @@ class HotTable:
                 ),
             )
             return Landed(refused=(row,))
-
-
-def read_row(value: bytes | None) -> dict[str, Any] | None:
-    """Return a row of a live topic, or ``None`` for what the fast lane did not write."""
-    try:
-        row: dict[str, Any] = orjson.loads(value or b"")
-        row["_timestamp"] = datetime.fromisoformat(row["_timestamp"])
-        named = isinstance(row["_topic_id"], str) and "\0" not in row["_topic_id"] and row["_timestamp"].tzinfo is not None
-        return row if named and 0 <= row["_partition"] < 1 << 31 and 0 <= row["_offset"] < 1 << 63 else None
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _text(value: Any) -> Any:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from pushes import Lane, running
+from playwright.sync_api import Browser, Page, expect
+from pushes import Lane, pushing
 
 from apps.serve import serve
 from lakehouse.settings import Settings
@@ -17,16 +15,7 @@ from lakehouse.workspace import Workspace
 
 pytestmark = pytest.mark.browser
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SOON = 30_000  # milliseconds
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def open_page(browser: Browser, url: str, width: int = 1280) -> tuple[Page, list[str]]:
@@ -41,7 +30,7 @@ def test_rows_are_pushed_and_a_killed_service_is_found_again(gulls: Workspace, b
     lane, served = Lane(Settings.load(gulls)), serve(gulls)
     url = served.url.replace("operations", "live")
     try:
-        with running(gulls) as process:
+        with pushing(gulls) as process:
             page, complaints = open_page(browser, url)
             expect(page.locator(".state .pill")).to_have_text("● Live", timeout=SOON)
             lane.write(range(10))
@@ -50,7 +39,7 @@ def test_rows_are_pushed_and_a_killed_service_is_found_again(gulls: Workspace, b
             os.killpg(process.pid, signal.SIGKILL)
             expect(page.locator(".state .pill")).to_have_text("▲ Reconnecting", timeout=SOON)
             lane.write(range(10, 20))
-        with running(gulls):
+        with pushing(gulls):
             expect(page.locator(".state .pill")).to_have_text("● Live", timeout=SOON)
             for number in (10, 19):  # what came while it was away
                 expect(cell.get_by_text(str(number), exact=True)).to_be_visible(timeout=SOON)

@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from apps.serve import Served, serve
 from lakehouse.control import Control
@@ -20,8 +20,6 @@ from lakehouse.workspace import Workspace
 
 pytestmark = pytest.mark.browser
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 SOON = 15_000  # milliseconds; a reading every two seconds, on a busy machine
 
 
@@ -90,14 +88,6 @@ def served(tides: Workspace, lane: Lane) -> Iterator[Served]:
     yield served
     served.stop()
     shutil.rmtree(tides.root / "apps")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 class Watched:

@@ -7,11 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,12 @@ import psycopg
 import pytest
 import valkey
 from confluent_kafka import Producer
+from live_lanes import running, workspace_of
 
 from lakehouse.catalog import Catalog, Kafka
 from lakehouse.livetables import LiveSpec, live_tables
 from lakehouse.settings import Settings
-from lakehouse.sources.kafka import delete_topic, end_offsets, ensure_topic
+from lakehouse.sources.kafka import end_offsets, ensure_topic
 from lakehouse.sources.replay import Event, publish
 from lakehouse.stack import supervisor
 from lakehouse.storage.hot import declare
@@ -37,6 +36,7 @@ FEED = "sightings"
 CLOCK_MS = 1_357_000_000_000
 SOON = 300.0  # seconds; a cold driver beside other work
 FILES = {
+    "tidemill.toml": '[workspace]\nname = "birds"\n[s3]\nbucket = "birds"\n',
     "bronze/sightings.py": """
 from lakehouse.catalog import Kafka, bronze
 
@@ -84,21 +84,8 @@ COLUMNS = {"id": "text", "bird": "text", "name": "text", "at": "timestamptz", "n
 
 @pytest.fixture
 def workspace(stack: tuple[Workspace, Settings], tmp_path: Path) -> Iterator[Workspace]:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / "tidemill.toml").write_text('[workspace]\nname = "birds"\n[s3]\nbucket = "birds"\n')
-    (tmp_path / ".tidemill").mkdir()
-    (tmp_path / ".tidemill/stack.json").write_bytes((stack[0].state / "stack.json").read_bytes())
-    workspace = Workspace.load(tmp_path)
-    settings = Settings.load(workspace)
-    yield workspace
-    for topic in (FEED, f"{FEED}.live", f"{FEED}.dlq"):
-        delete_topic(settings, topic)
-    with psycopg.connect(settings.require("postgres"), autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS hot CASCADE")
-    with valkey.Valkey.from_url(settings.require("valkey")) as client:
-        client.flushall()
+    with workspace_of(stack, tmp_path, FILES, [FEED, f"{FEED}.live", f"{FEED}.dlq"]) as workspace:
+        yield workspace
 
 
 @pytest.fixture
@@ -109,23 +96,6 @@ def settings(workspace: Workspace) -> Settings:
 @pytest.fixture
 def spec(workspace: Workspace) -> LiveSpec:
     return live_tables(workspace, Catalog.load(workspace))[FEED]
-
-
-@contextmanager
-def running(workspace: Workspace, lane: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a lane in a process group of its own; killed at the end if it still runs."""
-    command = [sys.executable, "-m", "jobs", "run", "--lane", lane]
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"TIDEMILL_WORKSPACE": str(workspace.root), "PYTHONPATH": str(root)}
-    with (workspace.root / f"{lane}.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=workspace.root, env=environment, stdout=log, stderr=log, start_new_session=True)
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            print(f"The end of {log.name}:", *Path(log.name).read_text(errors="replace").splitlines()[-20:], sep="\n")
 
 
 def wait_for(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes] | None = None) -> None:

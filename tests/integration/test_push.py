@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import valkey
-from pushes import Lane, heard, hello, row, running, talk
+from pushes import Lane, heard, hello, pushing, row, talk
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -23,10 +23,10 @@ from lakehouse.errors import SourceError
 from lakehouse.livetables import LiveSpec, live_tables
 from lakehouse.serving.client import Change, subscribe
 from lakehouse.serving.push.access import PROTOCOL
-from lakehouse.serving.push.service import Endpoint
+from lakehouse.serving.push.endpoint import Endpoint
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import delete_topic, ensure_topic
-from lakehouse.storage.hot import read_row
+from lakehouse.sources.live import read_row
 from lakehouse.storage.latest import Latest
 from lakehouse.workspace import Workspace
 
@@ -59,7 +59,7 @@ def numbers(changes: Iterator[Change], count: int) -> list[int]:
 
 def test_rows_reach_those_who_want_them_and_only_them(workspace: Workspace, settings: Settings) -> None:
     lane = Lane(settings)
-    with running(workspace):
+    with pushing(workspace):
         everything = subscribe(Endpoint.of(workspace), "gulls", position=at_beginning(workspace))
         some = subscribe(
             Endpoint.of(workspace),
@@ -95,7 +95,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 def test_who_may_not_come_in_stays_out(workspace: Workspace, settings: Settings) -> None:
-    with running(workspace):
+    with pushing(workspace):
         for request, says in REFUSED:
             with talk(workspace) as socket:
                 socket.send(json.dumps(request))
@@ -139,7 +139,7 @@ def test_a_subscriber_goes_on_where_it_was_after_the_service_was_killed(workspac
     lane, total = Lane(settings), 2_000
     found: list[int] = []
     done = threading.Event()
-    with running(workspace) as process:
+    with pushing(workspace) as process:
         changes = subscribe(Endpoint.of(workspace), "gulls", position=at_beginning(workspace), frame_ms=0)
 
         def read() -> None:
@@ -164,7 +164,7 @@ def test_a_subscriber_goes_on_where_it_was_after_the_service_was_killed(workspac
         os.killpg(process.pid, signal.SIGKILL)
         assert producing.is_alive(), "nothing was in flight"
         assert len(found) < total
-    with running(workspace):
+    with pushing(workspace):
         producing.join()
         assert done.wait(60), f"only {len(found)} rows came"
     assert sorted(found) == list(range(total))
@@ -172,7 +172,7 @@ def test_a_subscriber_goes_on_where_it_was_after_the_service_was_killed(workspac
 
 def test_one_who_does_not_read_is_dropped_and_slows_nobody(workspace: Workspace, settings: Settings) -> None:
     lane = Lane(settings)
-    with running(workspace):
+    with pushing(workspace):
         begin = at_beginning(workspace)
         quick = subscribe(Endpoint.of(workspace), "gulls", position=begin, frame_ms=0)
         stuck = sockets.create_connection(("127.0.0.1", int(Endpoint.of(workspace).url.rpartition(":")[2])))
@@ -213,7 +213,7 @@ def test_a_position_that_is_gone_is_a_gap_and_the_latest_states_follow(
         latest = Latest(client, spec)
         old = read_row(row(3, keys=1_000_000)), read_row(row(2_000_000 + 8, keys=1_000_000))
         latest.put([x for x in old if x])  # states that Valkey alone has
-    with running(workspace):
+    with pushing(workspace):
         begin = at_beginning(workspace)
         lane.write(range(10, 12_000))
         deadline = time.monotonic() + 30

@@ -25,7 +25,6 @@ from lakehouse.storage.hot import ORIGIN, declared
 log = logging.getLogger(__name__)
 
 _FIRST_SECONDS = 10.0
-_MOST_REQUEST = 64 * 1024
 _POLICY, _TRY_AGAIN = 1008, 1013  # closing codes of RFC 6455
 
 
@@ -67,22 +66,12 @@ def make_app(settings: Settings, tables: Mapping[str, LiveSpec], access: Access)
         try:
             async with asyncio.timeout(_FIRST_SECONDS):
                 text = await socket.receive_text()
-            if len(text) > _MOST_REQUEST:
-                raise FilterError(f"A request has at most {_MOST_REQUEST:,} characters.")
             request = Request.model_validate(orjson.loads(text))
             subscriber = Subscriber(feeds[feed], request, socket.send_text, settings.push.stall_seconds)
-            columns = await asyncio.to_thread(_columns, settings, feed)
-            if columns and (unknown := subscriber.columns - columns):
-                raise FilterError(f"No column {', '.join(sorted(unknown))}; there are: {', '.join(sorted(columns))}.")
-        except (WebSocketDisconnect, TimeoutError):
-            await _close(socket, _POLICY, "The first message says what you want.")
-            return
-        except ValidationError as error:
-            first = error.errors()[0]
-            await _close(socket, _POLICY, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}.")
-            return
-        except (KeyError, ValueError, FilterError) as error:
-            await _close(socket, _POLICY, str(error))
+            if subscriber.columns and (known := await asyncio.to_thread(_columns, settings, feed)):
+                subscriber.check(known)
+        except (WebSocketDisconnect, TimeoutError, KeyError, ValueError, FilterError) as error:
+            await _close(socket, _POLICY, _sentence(error))
             return
         await _serve(socket, subscriber)
 
@@ -110,11 +99,8 @@ async def _serve(socket: WebSocket, subscriber: Subscriber) -> None:
 
 async def _until_gone(socket: WebSocket) -> None:
     """Read what a client says, which is nothing, until it leaves."""
-    with suppress(WebSocketDisconnect, RuntimeError):
-        while True:
-            await socket.receive()
-            if socket.client_state is WebSocketState.DISCONNECTED:
-                return
+    while socket.client_state is not WebSocketState.DISCONNECTED:
+        await socket.receive()
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
@@ -123,6 +109,16 @@ async def _close(socket: WebSocket, code: int, reason: str) -> None:
         async with asyncio.timeout(2):
             await socket.send_text(orjson.dumps({"type": "error", "reason": reason}).decode())
             await socket.close(code, reason.encode()[:120].decode(errors="ignore"))
+
+
+def _sentence(error: Exception) -> str:
+    """Return why a first message is refused."""
+    if isinstance(error, WebSocketDisconnect | TimeoutError | KeyError):  # nothing came, or bytes
+        return "The first message says, as text, what you want."
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}."
+    return str(error)
 
 
 def _columns(settings: Settings, feed: str) -> set[str]:

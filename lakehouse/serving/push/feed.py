@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import valkey
@@ -17,7 +17,7 @@ from lakehouse.livetables import LiveSpec
 from lakehouse.serving.push.ring import Arrival, Ring, Row, Wish
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import Extent, extents
-from lakehouse.storage.hot import read_row
+from lakehouse.sources.live import drain, read_row
 from lakehouse.storage.latest import Latest
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Feed:
 
     Attributes:
         spec: What is declared of it.
-        ring: Its recent rows; ``None`` until they were read, and another one when the topic is made again.
+        ring: Its recent rows; ``None`` until they were read, and another one when the topic cannot be read on.
     """
 
     def __init__(self, settings: Settings, spec: LiveSpec) -> None:
@@ -104,11 +104,11 @@ class Feed:
     def _read(self, held: Extent) -> None:
         """Read until the topic is another one, or the broker says no."""
         ring = self.ring
-        if ring is None or ring.topic_id != held.topic_id:
+        if ring is None or ring.topic_id != held.topic_id or not _holds(held, ring.ends):
             self._seen.clear()
-            ring = Ring(held.topic_id, self._settings.push.ring_rows)
-            share = self._settings.push.ring_rows // max(1, len(held.end))
-            ring.begin({x: max(held.begin.get(x, 0), end - share) for x, end in held.end.items()})
+            rows = self._settings.push.ring_rows
+            begins = {x: max(held.begin[x], end - rows // len(held.end)) for x, end in held.end.items()}
+            ring = Ring(held.topic_id, rows, begins)
         consumer = Consumer(
             {
                 "bootstrap.servers": self._settings.require("kafka"),
@@ -124,8 +124,7 @@ class Feed:
             ends = ring.ends
             consumer.assign([TopicPartition(self.spec.live_topic, x, offset) for x, offset in ends.items()])
             while not self._stop.is_set():
-                first = consumer.poll(0.2)
-                messages = [] if first is None else [first, *consumer.consume(_MOST - 1, timeout=0)]
+                messages = drain(consumer, _MOST)
                 for message in messages:
                     if (error := message.error()) and error.code() != KafkaError._PARTITION_EOF:
                         raise KafkaException(error)
@@ -156,3 +155,8 @@ class Feed:
         self.ring = ring
         self._bell.set()
         self._bell = asyncio.Event()
+
+
+def _holds(held: Extent, offsets: Mapping[int, int]) -> bool:
+    """Say whether a topic can be read on from these offsets: none of its rows expired meanwhile, and no partition is new."""
+    return held.end.keys() == offsets.keys() and all(held.begin[x] <= at <= held.end[x] for x, at in offsets.items())

@@ -16,6 +16,8 @@ from lakehouse.errors import TidemillError
 
 Row = Mapping[str, Any]
 Scalar = str | int | float | bool
+Value = tuple[type, Scalar | None]
+"""A value as :func:`as_json` tells it apart."""
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
@@ -40,7 +42,7 @@ class Filter:
         compare: Column, operator and the value to compare with.
     """
 
-    within: tuple[tuple[str, frozenset[Scalar]], ...] = ()
+    within: tuple[tuple[str, frozenset[Value]], ...] = ()
     compare: tuple[tuple[str, str, Scalar], ...] = ()
 
     @classmethod
@@ -52,7 +54,7 @@ class Filter:
         """
         if not isinstance(text, dict):
             raise FilterError(f"A filter is an object, column → condition; this is {_shown(text)}.")
-        within: list[tuple[str, frozenset[Scalar]]] = []
+        within: list[tuple[str, frozenset[Value]]] = []
         compare: list[tuple[str, str, Scalar]] = []
         for column, condition in text.items():
             if isinstance(condition, dict):
@@ -64,7 +66,7 @@ class Filter:
             values = condition if isinstance(condition, list) else [condition]
             if not 0 < len(values) <= _MOST_VALUES:
                 raise FilterError(f"{column}: a list holds 1 to {_MOST_VALUES:,} values; this one has {len(values):,}.")
-            within.append((column, frozenset(_scalar(column, value) for value in values)))
+            within.append((column, frozenset(as_json(_scalar(column, value)) for value in values)))
         return cls(tuple(sorted(within, key=lambda x: x[0])), tuple(sorted(compare, key=lambda x: x[:2])))
 
     @property
@@ -74,40 +76,23 @@ class Filter:
 
     def matches(self, row: Row) -> bool:
         """Say whether a row fulfils all conditions; a value that is missing, or of another type, fulfils none."""
-        return all(_is_in(row.get(column), values) for column, values in self.within) and self.compares(row)
+        return all(as_json(row.get(column)) in values for column, values in self.within) and all(
+            as_json(row.get(column))[0] is as_json(value)[0] and _COMPARE[name](row[column], value)
+            for column, name, value in self.compare
+        )
 
-    def compares(self, row: Row) -> bool:
-        """Say whether a row fulfils the comparisons; :attr:`within` is not looked at."""
-        for column, name, value in self.compare:
-            found = row.get(column)
-            if _kind(found) is not _kind(value) or not _COMPARE[name](found, value):
-                return False
-        return True
+
+def as_json(value: Any) -> Value:
+    """Return what JSON takes for equal: 1 and 1.0 are, 1 and true, which are equal in Python, are not; what is no scalar is none."""
+    if isinstance(value, bool | str):
+        return type(value), value
+    return (float, value) if isinstance(value, int | float) else (type(None), None)
 
 
 def _scalar(column: str, value: Any) -> Scalar:
     if not isinstance(value, str | int | float | bool):
         raise FilterError(f"{column}: a value is text, a number or true or false; this is {_shown(value)}.")
     return value
-
-
-def _is_in(found: Any, values: frozenset[Scalar]) -> bool:
-    # 1 and true are equal in Python, and different in JSON.
-    return any(_kind(found) is _kind(value) and found == value for value in values) if _is_number(found) else _has(values, found)
-
-
-def _has(values: frozenset[Scalar], found: Any) -> bool:
-    return isinstance(found, str) and found in values
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
-
-
-def _kind(value: Any) -> type:
-    if isinstance(value, bool):
-        return bool
-    return float if isinstance(value, int | float) else type(value)
 
 
 def _shown(value: Any) -> str:

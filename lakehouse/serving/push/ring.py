@@ -7,13 +7,13 @@ how they are written.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from lakehouse.serving.push.filters import Filter
+from lakehouse.serving.push.filters import Filter, Value, as_json
 
 Row = Mapping[str, Any]
 
@@ -80,7 +80,7 @@ class Batch:
         self.ends = ends
         """Partition → the offset after the last row up to here, of all partitions."""
         self._wanted: dict[Wish, list[Encoded]] = {}
-        self._by_value: dict[str, dict[Any, list[Arrival]]] = {}
+        self._by_value: dict[str, dict[Value, list[Arrival]]] = {}
 
     def wanted(self, wish: Wish) -> list[Encoded]:
         """Return the rows that a subscriber wants; worked out once for all with the same wish."""
@@ -95,16 +95,15 @@ class Batch:
         return found
 
     def _candidates(self, wanted: Filter) -> Sequence[Arrival]:
-        """Return the rows that can match: those with the values of one text column, looked up rather than compared."""
+        """Return the rows that can match: those with the one value that a column may have, looked up rather than compared."""
         for column, values in wanted.within:
-            if len(values) == 1 and isinstance(value := next(iter(values)), str):
+            if len(values) == 1:
                 if column not in self._by_value:
-                    index: dict[Any, list[Arrival]] = {}
+                    index = self._by_value[column] = {}
                     for arrival in self.arrivals:
-                        if isinstance(found := arrival.row.get(column), str):
-                            index.setdefault(found, []).append(arrival)
-                    self._by_value[column] = index
-                return self._by_value[column].get(value, ())
+                        index.setdefault(as_json(arrival.row.get(column)), []).append(arrival)
+                (value,) = values
+                return self._by_value[column].get(value, [])
         return self.arrivals
 
 
@@ -114,34 +113,28 @@ class Ring:
     Args:
         topic_id: The id that the broker gave the topic; a topic that is made again has another, and its offsets mean other rows.
         capacity: Rows to keep, at least.
+        begins: Partition → the offset from which on rows will come.
     """
 
-    def __init__(self, topic_id: str, capacity: int) -> None:
+    def __init__(self, topic_id: str, capacity: int, begins: Mapping[int, int]) -> None:
         self.topic_id = topic_id
         self._capacity = capacity
         self._batches: deque[Batch] = deque()
         self._rows = 0
         self._next = 0
-        self._begins: dict[int, int] = {}
-        self._ends: dict[int, int] = {}
+        self._begins = dict(begins)
+        self._ends = dict(begins)
 
-    def begin(self, offsets: Mapping[int, int]) -> None:
-        """Say from which offset of each partition on rows will come."""
-        self._begins = dict(offsets)
-        self._ends = dict(offsets)
-
-    def add(self, arrivals: Sequence[Arrival], ends: Mapping[int, int]) -> Batch:
+    def add(self, arrivals: Sequence[Arrival], ends: Mapping[int, int]) -> None:
         """Take in what came; forgets the oldest batches when there is too much."""
         self._ends = {**self._ends, **ends}
-        batch = Batch(self._next, arrivals, self._ends)
+        self._batches.append(Batch(self._next, arrivals, self._ends))
         self._next += 1
-        self._batches.append(batch)
         self._rows += len(arrivals)
         while len(self._batches) > 1 and self._rows - len(self._batches[0].arrivals) >= self._capacity:
             gone = self._batches.popleft()
             self._rows -= len(gone.arrivals)
             self._begins = dict(gone.ends)
-        return batch
 
     @property
     def ends(self) -> dict[int, int]:
@@ -169,7 +162,7 @@ class Ring:
 
     def since(self, number: int) -> list[Batch]:
         """Return the batches from a number on."""
-        return list(self._from(number))
+        return [self._batches[x] for x in range(max(0, number - self.oldest), len(self._batches))]
 
     def after(self, position: str) -> list[Batch] | None:
         """Return what came after a position, its first batches cut to it; ``None`` when that is not all here any more."""
@@ -191,10 +184,6 @@ class Ring:
         """Yield all rows that are here, oldest first."""
         for batch in list(self._batches):
             yield from batch.arrivals
-
-    def _from(self, number: int) -> Iterable[Batch]:
-        skip = max(0, number - self.oldest)
-        return (self._batches[x] for x in range(skip, len(self._batches)))
 
 
 def read_position(position: str) -> tuple[str, dict[int, int]]:

@@ -2,58 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from lakehouse.errors import SettingsError, TidemillError
-from lakehouse.livetables import LiveSpec, live_files
+from lakehouse.errors import TidemillError
+from lakehouse.livetables import LiveSpec
 from lakehouse.serving.push.access import Access
 from lakehouse.serving.push.app import make_app
+from lakehouse.serving.push.endpoint import Endpoint
 from lakehouse.settings import Settings
 from lakehouse.stack.ports import choose, is_free
-from lakehouse.stack.state import write_private
 from lakehouse.workspace import Workspace
 
 _ABORT_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a workspace's push service is, and what lets a client in.
-
-    Attributes:
-        url: ``ws://host:port``; a feed is at ``/live/<feed>``.
-        token: The secret.
-    """
-
-    url: str
-    token: str
-
-    @classmethod
-    def of(cls, workspace: Workspace) -> Endpoint:
-        """Read where the service of a workspace is.
-
-        Raises:
-            SettingsError: It never ran.
-        """
-        try:
-            return cls(**json.loads(_file(workspace).read_text()))
-        except FileNotFoundError:
-            raise SettingsError("No push service is known: run `tidemill run --lane push`.") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise SettingsError(f"{_file(workspace)} cannot be read ({error}); delete it, and run the service again.") from error
-
-    @property
-    def ticket(self) -> str:
-        """What a page may use in place of the token, for a minute."""
-        return Access(self.token).ticket()
 
 
 class Protocol(WebSocketsSansIOProtocol):
@@ -76,7 +41,7 @@ class PushService:
         Raises:
             TidemillError: The port that is set is taken.
         """
-        known = _known(workspace)
+        known = Endpoint.last(workspace)
         push = settings.push
         token = push.token.get_secret_value() if push.token else (known.token if known else secrets.token_urlsafe(32))
         last = int(known.url.rpartition(":")[2]) if known else 0
@@ -84,7 +49,7 @@ class PushService:
             raise TidemillError(f"Port {push.port} is taken; set TIDEMILL_PUSH__PORT to another one.")
         self._port = push.port or (last if last and is_free(last) else choose(set()))
         self.endpoint = Endpoint(f"ws://{push.address}:{self._port}", token)
-        write_private(_file(workspace), json.dumps({"url": self.endpoint.url, "token": token}))
+        self.endpoint.save(workspace)
         config = uvicorn.Config(
             make_app(settings, tables, Access(token, push.origins)),
             host=push.address,
@@ -100,12 +65,8 @@ class PushService:
         )
         self._server = uvicorn.Server(config)
 
-    def stop(self) -> None:
-        """Ask :meth:`run` to end; safe from a signal handler or another thread."""
-        self._server.should_exit = True
-
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until :meth:`stop`.
+        """Serve until SIGINT or SIGTERM.
 
         Args:
             ready: Called when clients can connect.
@@ -116,18 +77,4 @@ class PushService:
             listening.bind((self._server.config.host, self._port))
             listening.listen(2048)
             ready()
-            self._server.config.load()
             self._server.run(sockets=[listening])
-
-
-def live_feeds(workspace: Workspace) -> list[str]:
-    """Return the names of the feeds that have a live table."""
-    return sorted(live_files(workspace))
-
-
-def _known(workspace: Workspace) -> Endpoint | None:
-    return Endpoint.of(workspace) if _file(workspace).exists() else None
-
-
-def _file(workspace: Workspace) -> Path:
-    return workspace.state / "push.json"

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lakehouse.errors import TidemillError
 from lakehouse.serving.push.feed import Feed
-from lakehouse.serving.push.filters import Filter
+from lakehouse.serving.push.filters import Filter, FilterError
 from lakehouse.serving.push.ring import Batch, Encoded, Ring, Wish
 
 COALESCE_ROWS = 500
@@ -72,6 +72,15 @@ class Subscriber:
         """The columns that the client names."""
         return self._wish.filter.columns | set(self._request.columns)
 
+    def check(self, known: set[str]) -> None:
+        """Look whether the table has the columns that the client names.
+
+        Raises:
+            FilterError: It has not.
+        """
+        if unknown := self.columns - known:
+            raise FilterError(f"No column {', '.join(sorted(unknown))}; there are: {', '.join(sorted(known))}.")
+
     async def run(self) -> None:
         """Send until the client leaves.
 
@@ -87,7 +96,7 @@ class Subscriber:
                 continue
             if self._feed.ring is not ring and self._feed.ring is not None:
                 ring = self._feed.ring
-                cursor = await self._gap(ring, "The topic was made again.")
+                cursor = await self._gap(ring, "The topic was made again, or rows expired unread.")
                 continue
             if cursor < ring.oldest:
                 raise DroppedError(f"You are more than {ring.head - cursor:,} batches behind: ask for fewer rows or columns.")

@@ -66,8 +66,7 @@ def arrivals(offsets: range, partition: int = 0) -> list[Arrival]:
 
 
 def filled(capacity: int = 20) -> Ring:
-    ring = Ring("topic", capacity)
-    ring.begin({0: 5, 1: 0})
+    ring = Ring("topic", capacity, {0: 5, 1: 0})
     for start in range(5, 45, 10):
         ring.add(arrivals(range(start, start + 10)), {0: start + 10})
     return ring
