@@ -25,6 +25,16 @@ function minutes(delay) {
   return `${whole > 0 ? "+" : whole < 0 ? "−" : ""}${Math.abs(whole)} min`
 }
 
+// What happens to a row, in order: hop, and its name.
+const HOPS = [
+  ["producer_to_gate", "producer → gate"],
+  ["gate_to_hot", "gate → hot store"],
+  ["gate_to_socket", "gate → socket"],
+  ["producer_to_hot", "producer → hot store"],
+  ["producer_to_socket", "producer → socket"],
+]
+const ms = (value) => value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 })
+
 // The columns of the board: heading, and what a row has there, as text or [text, class, title].
 const FLIGHTS = [
   ["Flight", (row) => `${row.carrier} ${row.flight}`],
@@ -64,7 +74,10 @@ export function render({ model }) {
   map.append(make("h3", "", "Where they go"), canvas, legend)
   const board = make("div", "panel board"), table = make("table")
   board.append(make("h3", "", "The last ones"), table)
-  root.append(line, tiles, map, board)
+  const hops = make("div", "panel hops"), hopTable = make("table")
+  hops.append(make("h3", "", "How old rows are at each hop, ms, last minute"), hopTable)
+  hops.hidden = true
+  root.append(line, tiles, map, board, hops)
 
   const places = new Map() // "lat,lon" → {at, delay}
   const last = [], recent = [], ages = [], arrivals = []
@@ -98,6 +111,7 @@ export function render({ model }) {
       message.rows.sort((a, b) => (a.event_time ?? "").localeCompare(b.event_time ?? ""))
       message.rows.forEach((row) => take(row, false))
     }
+    if (message.type === "latency") latency(message.hops)
     if (message.type === "rows") {
       const age = Date.now() - message.gated_ms
       ages.push(age)
@@ -108,13 +122,24 @@ export function render({ model }) {
     changed = true
   }
 
+  function latency(seen) {
+    const there = HOPS.filter(([hop]) => seen[hop]), head = make("tr")
+    hops.hidden = !there.length
+    head.append(...["", "p50", "p95", "p99", "max"].map((heading) => make("th", "", heading)))
+    hopTable.replaceChildren(head, ...there.map(([hop, name]) => {
+      const line = make("tr"), { p50_ms, p95_ms, p99_ms, max_ms } = seen[hop]
+      line.append(make("td", "", name), ...[p50_ms, p95_ms, p99_ms, max_ms].map((value) => make("td", "", ms(value))))
+      return line
+    }))
+  }
+
   function connect() {
     clearTimeout(timer)
     if (closed || socket || !model.url || !model.ticket || !model.feed) return
     socket = new WebSocket(`${model.url}/live/${model.feed}`, ["tidemill.v1", `bearer.${model.ticket}`])
     socket.onopen = () => {
       pause = 500
-      socket.send(JSON.stringify({ position, snapshot: true, frame_ms: 50 }))
+      socket.send(JSON.stringify({ position, snapshot: true, frame_ms: 50, latency: true }))
     }
     socket.onmessage = (event) => hear(JSON.parse(event.data))
     socket.onclose = () => {

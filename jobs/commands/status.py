@@ -78,6 +78,9 @@ def _views(found: Status) -> Iterator[RenderableType]:
             yield f"[{_STYLES[live.state]}]live.{name} is {live.state}:[/] {escape(live.sentence)}"
         if live.sink_sentence and live.sink == "paused":
             yield f"[yellow]The hot sink of live.{name} waits:[/] {escape(live.sink_sentence)}"
+    if any(live.latency for live in found.live.values()):
+        yield ""
+        yield _latency(found)
     yield ""
     yield _feeds(found)
     for feed, status in found.feeds.items():
@@ -124,6 +127,19 @@ def _live(found: Status) -> RenderableType:
     view = Table("live table", "query", "hot sink", box=None, pad_edge=False)
     for name, live in found.live.items():
         view.add_row(f"live.{name}", _styled(live.state), _styled(live.sink))
+    return view
+
+
+def _latency(found: Status) -> RenderableType:
+    from rich.table import Table
+
+    view = Table("how old rows were, ms, last minute", box=None, pad_edge=False)
+    for heading in ("p50", "p95", "p99", "max", "rows"):
+        view.add_column(heading, justify="right")
+    for name, live in found.live.items():
+        for hop, seen in live.latency.items():
+            ages = (f"{age:,.1f}" for age in (seen.p50_ms, seen.p95_ms, seen.p99_ms, seen.max_ms))
+            view.add_row(f"live.{name}: {hop.replace('_', ' ')}", *ages, f"{seen.rows:,}")
     return view
 
 

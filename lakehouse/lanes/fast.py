@@ -130,9 +130,9 @@ class FastLane:
         ingest = self._catalog.ingest(spec.name)
         suite = load(self._workspace, ingest.suite) if ingest.suite else None
         judge = Judge.compile(self._spark, ingest, suite)
-        judged = judge.examine(judge.judge(records))
+        judged = judge.examine(judge.judge(records, keep=["headers"]))
         verdict = F.struct(
-            *[F.col(f"_{name}").alias(name) for name in (*POSITION.names, "timestamp")],
+            *[F.col(f"_{name}").alias(name) for name in (*POSITION.names, "timestamp", "headers")],
             F.col("_reasons").alias("reasons"),
             F.col("_failures").alias("failures"),
             F.col("_raw.value").alias("value"),
@@ -141,7 +141,10 @@ class FastLane:
         return self._transformed(spec, ingest, events, references)
 
     def messages(self, spec: LiveSpec, rows: DataFrame) -> DataFrame:
-        """Return what the query writes for the rows that :meth:`rows` gave: ``topic``, ``key`` and ``value``."""
+        """Return what the query writes for the rows that :meth:`rows` gave: ``topic``, ``key``, ``value``, and the record's headers.
+
+        What stands in the headers goes with the row: the producer's time of sending, and what tracers put there.
+        """
         own = [F.col(f"`{name}`") for name in rows.columns if name != "_record"]
         record = F.col("_record")
         origin = [record[name].alias(f"_{name}") for name in (*POSITION.names, "timestamp")]
@@ -152,6 +155,7 @@ class FastLane:
             F.when(good, F.lit(spec.live_topic)).otherwise(F.lit(spec.dead_letter_topic)).alias("topic"),
             F.when(good, F.to_json(F.array(*[F.col(f"`{key}`").cast("string") for key in spec.keys]))).alias("key"),
             F.when(record["failures"].isNotNull(), self._refusal(spec, record)).otherwise(value).alias("value"),
+            record["headers"].alias("headers"),
         )
 
     def _refusal(self, spec: LiveSpec, record: Column) -> Column:

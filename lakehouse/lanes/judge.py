@@ -5,6 +5,7 @@ Pure: a DataFrame of bronze records in, the same records with their verdicts out
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,11 +57,12 @@ class Judge:
             raise DeclarationError(f"{spec.full_name} selects {reserved}; names that begin with an underscore are the lane's.")
         return cls(spec, own, compile_gate(suite, own) if suite else None, suite)
 
-    def judge(self, records: DataFrame) -> DataFrame:
+    def judge(self, records: DataFrame, keep: Sequence[str] = ()) -> DataFrame:
         """Give each record its verdict.
 
         Args:
             records: Columns of :data:`~lakehouse.deadletter.envelope.RECORD`.
+            keep: Which of them good records keep too, each with an underscore before its name.
 
         Returns:
             The table's own columns, and: ``_topic_id``, ``_partition``, ``_offset``, ``_timestamp``; ``_reasons``
@@ -74,7 +76,7 @@ class Judge:
         failures = self.gate.failures() if self.gate else F.lit(None).cast(_NONE)
         verdict = out.select(
             *[F.col(f"`{name}`") for name in self.schema.names],
-            *[record[name].alias(f"_{name}") for name in ORIGIN],
+            *[record[name].alias(f"_{name}") for name in (*ORIGIN, *keep)],
             reasons.alias("_reasons"),
             failures.alias("_failures"),
             record["suspect"].alias("_suspect"),

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -22,15 +23,18 @@ from lakehouse.errors import SourceError
 from lakehouse.lanes.trouble import pause
 from lakehouse.livetables import LiveSpec
 from lakehouse.settings import Settings
+from lakehouse.sources.kafka import topic_id
 from lakehouse.sources.live import drain, read_row
 from lakehouse.storage.hot import HotTable, declared
 from lakehouse.storage.latest import Latest
+from lakehouse.telemetry.latency import Stopwatch, sent_us
 
 log = logging.getLogger(__name__)
 
 GROUP = "tidemill-hot"
 _MOST = 10_000  # rows of one transaction
 _AWAY = (
+    ConnectionError,
     psycopg.OperationalError,  # also: no room left on its disk
     psycopg.InterfaceError,
     valkey.ConnectionError,
@@ -46,6 +50,9 @@ class _Stores:
 
     table: HotTable
     latest: Latest
+    watch: Stopwatch
+    topic_id: str
+    ends: dict[int, int] = field(default_factory=dict)
 
 
 class HotSink:
@@ -95,6 +102,7 @@ class HotSink:
                 messages = self._read(consumer)
                 if messages and self._write(messages):
                     consumer.commit(offsets=_ends(messages), asynchronous=True)
+                self._show()
         self._disconnect()
 
     def _read(self, consumer: Consumer) -> list[Message]:
@@ -149,9 +157,28 @@ class HotSink:
         for message, _ in found:
             streams.setdefault(message.partition() or 0, []).append((message.offset() or 0, message.value() or b""))
         for partition, entries in streams.items():
-            stores.latest.append(partition, entries)
+            if entries[0][0] < stores.ends.get(partition, 0):  # read once more, or of a topic that was made again
+                stores.topic_id = self._topic_id(spec)
+            stores.ends[partition] = entries[-1][0] + 1
+            stores.latest.append(stores.topic_id, partition, entries)
         if landed.written:
             stores.latest.forget(stores.table.clock - spec.retention)
+        now = time.time_ns() // 1000
+        gated = [message.timestamp()[1] * 1000 for message, _ in found]
+        sent = [
+            (since, at) for (message, row), at in zip(found, gated, strict=True) if (since := sent_us(message, row)) is not None
+        ]
+        stores.watch.record("gate_to_hot", gated, now)
+        stores.watch.record("producer_to_hot", [since for since, _ in sent], now)
+        stores.watch.record("producer_to_gate", [now - (at - since) for since, at in sent], now)
+
+    def _show(self) -> None:
+        """Show how old the rows were; nobody waits for that."""
+        try:
+            for stores in self._stores.values():
+                stores.watch.publish()
+        except valkey.ValkeyError as error:
+            log.info("Nobody could be told how old rows are", exc_info=error)
 
     def _connect(self, spec: LiveSpec) -> _Stores:
         if self._connection is None:
@@ -164,9 +191,16 @@ class HotSink:
             raise SourceError(f"Topic {spec.live_topic} holds rows, and no fast lane says of what: `tidemill run --lane fast`.")
         table = HotTable(self._connection, spec, columns)
         table.prepare()
-        self._stores[spec.name] = _Stores(table, Latest(self._valkey, spec))
+        watch = Stopwatch(self._valkey, spec.name, "hot")
+        self._stores[spec.name] = _Stores(table, Latest(self._valkey, spec), watch, self._topic_id(spec))
         self._say([spec], "running")
         return self._stores[spec.name]
+
+    def _topic_id(self, spec: LiveSpec) -> str:
+        try:
+            return topic_id(self._settings, spec.live_topic) or ""
+        except SourceError as error:  # the broker is away, as a store may be
+            raise ConnectionError(str(error)) from error
 
     def _disconnect(self) -> None:
         self._stores.clear()

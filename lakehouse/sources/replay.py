@@ -21,6 +21,7 @@ from lakehouse.declarations import load_module
 from lakehouse.errors import SourceError, UnknownNameError
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import MAX_MESSAGE_BYTES, begin_offsets, end_offsets, ensure_topic
+from lakehouse.telemetry.latency import SENT_AT
 from lakehouse.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -195,7 +196,10 @@ class _Run:
             self._wait_for(event.timestamp_ms, self._speed)
         while True:
             try:
-                self._producer.produce(result.topic, event.value, event.key, partition, timestamp=event.timestamp_ms)
+                sent: dict[str, str | bytes | None] = {SENT_AT: str(time.time_ns() // 1000)}
+                self._producer.produce(
+                    result.topic, event.value, event.key, partition, timestamp=event.timestamp_ms, headers=sent
+                )
                 break
             except BufferError:  # the local queue is full: the broker is slower than we are
                 self._serve(0.05)

@@ -2,7 +2,7 @@
 
 Valkey may lose what it holds at any time: the states are made again from the hot table, and the stream from the live topic.
 Writing the same rows again changes nothing: a state is replaced only by a later one, and an entry of the stream is named by the
-row's place in the live topic, below which Valkey takes no second one.
+row's place in the live topic, below which Valkey takes no second one. When that topic is made again, its stream begins anew.
 """
 
 from __future__ import annotations
@@ -40,12 +40,17 @@ for i = 1, #gone do
 end
 return #gone
 """
-# KEYS: a stream. ARGV: its length, then offset and row, again and again. Entries that are there already are left out.
+# KEYS: a stream, and the hash of which topic each stream is of. ARGV: the stream's length, the topic's id, then offset and row, again
+# and again. Entries that are there already are left out.
 _APPEND = """
 local last = -1
+if redis.call('HGET', KEYS[2], KEYS[1]) ~= ARGV[2] then
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[2], KEYS[1], ARGV[2])
+end
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 if newest[1] then last = tonumber(string.match(newest[1][1], '^%d+')) end
-for i = 2, #ARGV, 2 do
+for i = 3, #ARGV, 2 do
   local id = tonumber(ARGV[i]) + 1
   if id > last then
     redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], string.format('%d-0', id), 'row', ARGV[i + 1])
@@ -100,16 +105,17 @@ class Latest:
         for start in range(0, len(arguments), 4 * _CHUNK):
             self._set(keys=self._keys, args=arguments[start : start + 4 * _CHUNK])
 
-    def append(self, partition: int, rows: Sequence[tuple[int, bytes]]) -> None:
+    def append(self, topic_id: str, partition: int, rows: Sequence[tuple[int, bytes]]) -> None:
         """Add rows to a partition's stream.
 
         Args:
+            topic_id: Id of the live topic.
             partition: Partition of the live topic.
             rows: Offset in it, and the row as JSON, in order.
         """
         for start in range(0, len(rows), _CHUNK):
             arguments = [item for row in rows[start : start + _CHUNK] for item in row]
-            self._append(keys=[self.stream(partition)], args=[STREAM_LENGTH, *arguments])
+            self._append(keys=[self.stream(partition), f"{self._root}:streams"], args=[STREAM_LENGTH, topic_id, *arguments])
 
     def forget(self, horizon: datetime) -> int:
         """Forget states whose record is older than a moment of the feed clock; returns how many, at most ten thousand."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from lakehouse.catalog import TableSpec
 from lakehouse.stack.process import Identity
 from lakehouse.telemetry.counts import Count
+from lakehouse.telemetry.latency import Hops
 from lakehouse.telemetry.ledger import Ledger
 
 _START = "`tidemill run` starts it."
@@ -44,6 +45,7 @@ class LiveStatus(BaseModel):
         sentence: Why, and what to do; empty when there is nothing to say.
         sink: Of the hot sinks, as the last one said: ``running``, ``paused`` or ``idle``.
         sink_sentence: Why.
+        latency: Hop → how old rows were at its end, over the last minute; without the hops that no row went.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +54,7 @@ class LiveStatus(BaseModel):
     sentence: str
     sink: str
     sink_sentence: str
+    latency: Hops = {}
 
 
 def lane_status(ledger: Ledger | None) -> LaneStatus:
@@ -100,14 +103,18 @@ def table_state(spec: TableSpec, ledger: Ledger | None, lane: LaneStatus, count:
     return state, reason
 
 
-def live_status(name: str, ledger: Ledger | None, lane: LaneStatus) -> LiveStatus:
+def live_status(name: str, ledger: Ledger | None, lane: LaneStatus, hops: Hops) -> LiveStatus:
     """Return how a live table's query and the hot sinks fare."""
     if ledger is None:
-        return LiveStatus(state="unknown", sentence="", sink="unknown", sink_sentence="")
+        return LiveStatus(state="unknown", sentence="", sink="unknown", sink_sentence="", latency=hops)
     query, sink = ledger.states.get(f"live.{name}", {}), ledger.states.get(f"hot.{name}", {})
     state = query.get("state", "idle")
     if lane.state != "running" and state in ("running", "paused"):  # it was killed before it could say so
         state = "idle"
     return LiveStatus(
-        state=state, sentence=query.get("reason", ""), sink=sink.get("state", "idle"), sink_sentence=sink.get("reason", "")
+        state=state,
+        sentence=query.get("reason", ""),
+        sink=sink.get("state", "idle"),
+        sink_sentence=sink.get("reason", ""),
+        latency=hops,
     )

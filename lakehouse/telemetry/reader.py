@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import psycopg
+import valkey
 
 from lakehouse.catalog import Catalog, TableSpec
 from lakehouse.control import Control
@@ -22,6 +23,7 @@ from lakehouse.stack import supervisor
 from lakehouse.telemetry import lag
 from lakehouse.telemetry.counts import ABSENT, Count, Counts
 from lakehouse.telemetry.lane import fast_lane_status, lane_status, live_status, table_state
+from lakehouse.telemetry.latency import Hops, latencies
 from lakehouse.telemetry.ledger import Batch, Ledger, Positions, all_positions, dead_letter_reasons, read_ledger
 from lakehouse.telemetry.status import BatchStatus, FeedStatus, ServerStatus, Status, TableStatus, ValidationStatus
 from lakehouse.workspace import Workspace
@@ -61,10 +63,11 @@ class StatusReader:
         # Bronze comes last: what lands meanwhile is then in flight, rather than judged before it was read.
         sides = [f"{kind}.{feed}" for kind in ("dead_letters", "duplicates") for feed in feeds]
         counted = [*sides, *sorted(names, key=lambda name: name.startswith("bronze."))]
-        with ThreadPoolExecutor(3) as pool:
+        with ThreadPoolExecutor(4) as pool:
             held = pool.submit(self._extents, settings) if _up(servers, "kafka") else None
             counts = pool.submit(self._counts.read, settings, counted) if _up(servers, "s3") else None
             ledger = pool.submit(self._ledger, control) if control and _up(servers, "postgres") else None
+            hops = _result(pool.submit(self._hops, settings) if _up(servers, "valkey") else None, notes) or {}
             topics = _result(held, notes)
             rows: dict[str, Count | None] = _result(counts, notes) or dict.fromkeys(counted)
             self.ledger = _result(ledger, notes)
@@ -72,7 +75,7 @@ class StatusReader:
             notes.append("PostgreSQL does not answer, so states, rates and the last batches are not known.")
         elif reason := self.ledger.states.get("quality", {}).get("reason"):
             notes.append(f"The last validation did not end well: {reason}")
-        reading = _Reading(self._workspace, self._catalog, servers, self.ledger, rows, topics)
+        reading = _Reading(self._workspace, self._catalog, servers, self.ledger, rows, topics, hops)
         return reading.status(notes, self._feeds(reading, control))
 
     def _servers(self, notes: list[str]) -> dict[Part, ServerStatus]:
@@ -93,6 +96,13 @@ class StatusReader:
     def _extents(self, settings: Settings) -> dict[str, Extent]:
         topics = [spec.source.topic for spec in self._catalog.layer("bronze") if spec.source]
         return extents(settings, topics, _KAFKA_TIMEOUT_MS)
+
+    def _hops(self, settings: Settings) -> dict[str, Hops]:
+        live = live_files(self._workspace)
+        if not live:
+            return {}
+        with valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=3, socket_connect_timeout=3) as client:
+            return {name: latencies(client, name) for name in live}
 
     def _ledger(self, control: Control) -> Ledger:
         ingest = [spec.full_name for spec in self._catalog if spec.is_ingest]
@@ -150,6 +160,7 @@ class _Reading:
         ledger: Ledger | None,
         counts: dict[str, Count | None],
         topics: dict[str, Extent] | None,
+        hops: dict[str, Hops],
     ) -> None:
         self._workspace = workspace
         self._catalog = catalog
@@ -157,6 +168,7 @@ class _Reading:
         self.ledger = ledger
         self.counts = counts
         self.topics = topics
+        self._hops = hops
         self._lane = lane_status(ledger)
 
     def status(self, notes: list[str], feeds: dict[str, FeedStatus]) -> Status:
@@ -175,7 +187,7 @@ class _Reading:
             servers=self._servers,
             notes=notes,
             fast_lane=fast,
-            live={name: live_status(name, ledger, fast) for name in live} if fast else {},
+            live={name: live_status(name, ledger, fast, self._hops.get(name, {})) for name in live} if fast else {},
         )
 
     def feed(self, bronze: TableSpec, ingest: str, reasons: dict[str, int], positions: dict[int, int] | None) -> FeedStatus:
@@ -249,8 +261,8 @@ def _result(future: Future[T] | None, notes: list[str]) -> T | None:
         return future.result()
     except TidemillError as error:
         notes.append(str(error))
-    except psycopg.OperationalError:
-        pass  # the caller says so
+    except (psycopg.OperationalError, valkey.ValkeyError):
+        pass  # the caller says so, or the server's own line
     return None
 
 

@@ -28,6 +28,7 @@ from lakehouse.sources.replay import Event, publish
 from lakehouse.stack import supervisor
 from lakehouse.storage.hot import declare
 from lakehouse.storage.latest import Latest
+from lakehouse.telemetry.latency import latencies
 from lakehouse.workspace import Workspace
 
 pytestmark = pytest.mark.integration
@@ -164,11 +165,16 @@ def test_a_killed_driver_loses_nothing_and_counts_nothing_twice(workspace: Works
     assert sorted(hot_ids(settings)) == sorted([*good, "s00000"])
     with valkey.Valkey.from_url(settings.require("valkey")) as client:
         states = [Latest(client, spec).get([bird]) for bird in ("gull", "tern", "auk")]
+        hops = latencies(client, FEED)
     assert [state and (state["id"], state.get("name")) for state in states] == [
         ("s02997", "Herring gull"),
         ("s02998", "Arctic tern"),
         ("s02999", None),
     ]
+    # The records' timestamps are of 2013; the producer's header says when they were sent.
+    assert set(hops) == {"producer_to_gate", "gate_to_hot", "producer_to_hot"}
+    assert hops["producer_to_hot"].rows == hops["gate_to_hot"].rows > 0
+    assert 0 < hops["producer_to_gate"].p50_ms < hops["producer_to_hot"].max_ms
     assert sum(end_offsets(settings, spec.dead_letter_topic).values()) >= total - len(good)
 
 

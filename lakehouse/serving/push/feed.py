@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
@@ -19,10 +20,12 @@ from lakehouse.settings import Settings
 from lakehouse.sources.kafka import Extent, extents
 from lakehouse.sources.live import drain, read_row
 from lakehouse.storage.latest import Latest
+from lakehouse.telemetry.latency import Hops, Stopwatch, latencies, sent_us
 
 log = logging.getLogger(__name__)
 
 _MOST = 2_000  # rows of one batch
+_LOOK_SECONDS = 2.0
 
 
 class Feed:
@@ -31,6 +34,8 @@ class Feed:
     Attributes:
         spec: What is declared of it.
         ring: Its recent rows; ``None`` until they were read, and another one when the topic cannot be read on.
+        watch: Counts how old rows are when they are sent.
+        hops: How old rows were at each hop, over the last minute.
     """
 
     def __init__(self, settings: Settings, spec: LiveSpec) -> None:
@@ -38,7 +43,11 @@ class Feed:
         self.spec = spec
         self.ring: Ring | None = None
         self._settings = settings
-        self._latest = Latest(valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=5), spec)
+        self._valkey = valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=5)
+        self._latest = Latest(self._valkey, spec)
+        self.watch = Stopwatch(self._valkey, spec.name, "push")
+        self.hops: Hops = {}
+        self._looked_at = 0.0
         self._bell = asyncio.Event()
         self._stop = threading.Event()
         self._seen: dict[tuple[int, str, int], int] = {}
@@ -134,6 +143,19 @@ class Feed:
                 whole = all(ends.get(x, 0) >= end for x, end in held.end.items())
                 if whole and (messages or self.ring is not ring):
                     self._loop.call_soon_threadsafe(self._ring_bell, ring)
+                self._look()
+
+    def _look(self) -> None:
+        """Every two seconds, show how old rows were here, and see how old they were elsewhere."""
+        if time.monotonic() - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            self.watch.publish()
+            self.hops = latencies(self._valkey, self.spec.name)
+        except valkey.ValkeyError as error:
+            log.info("How old rows are is not known: Valkey does not answer", exc_info=error)
+            self.hops = {}
 
     def _arrivals(self, messages: Sequence[Message]) -> list[Arrival]:
         """Return the rows; one that the lane wrote again, after a crash, is left out."""
@@ -147,8 +169,8 @@ class Feed:
             if row["_offset"] <= self._seen.get(source, -1):
                 continue
             self._seen[source] = row["_offset"]
-            key = self._latest.key(row)
-            arrivals.append(Arrival(source[0], message.offset() or 0, message.timestamp()[1], row, value or b"", key))
+            key, gated_ms = self._latest.key(row), message.timestamp()[1]
+            arrivals.append(Arrival(source[0], message.offset() or 0, gated_ms, sent_us(message, row), row, value or b"", key))
         return arrivals
 
     def _ring_bell(self, ring: Ring) -> None:

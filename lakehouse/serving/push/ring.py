@@ -26,6 +26,7 @@ class Arrival:
         partition: Partition of the live topic.
         offset: Offset in it.
         gated_ms: When it left the gate, milliseconds since 1970.
+        sent_us: When its producer sent the record, microseconds since 1970; ``None`` when nobody knows.
         row: The row.
         raw: The row as JSON, as it came.
         key: What names the row's thing.
@@ -34,6 +35,7 @@ class Arrival:
     partition: int
     offset: int
     gated_ms: int
+    sent_us: int | None
     row: Row
     raw: bytes
     key: str
@@ -67,6 +69,7 @@ class Encoded:
     partition: int
     offset: int
     gated_ms: int
+    sent_us: int | None
     key: str
     text: bytes
 
@@ -87,7 +90,7 @@ class Batch:
         found = self._wanted.get(wish)
         if found is None:
             found = [
-                Encoded(x.partition, x.offset, x.gated_ms, x.key, wish.encode(x))
+                Encoded(x.partition, x.offset, x.gated_ms, x.sent_us, x.key, wish.encode(x))
                 for x in self._candidates(wish.filter)
                 if wish.filter.matches(x.row)
             ]

@@ -24,6 +24,7 @@ COALESCE_ROWS = 500
 """Rows of one frame beyond which only the last of each key is sent."""
 
 _BEAT_SECONDS = 5.0
+_LATENCY_SECONDS = 2.0
 
 
 class Request(BaseModel):
@@ -35,6 +36,7 @@ class Request(BaseModel):
         position: Where it was, from an earlier message; from now on when left out.
         snapshot: Whether it wants the latest state of each key first, and after a gap.
         frame_ms: Shortest time between two frames, milliseconds.
+        latency: Whether it wants to hear, every few seconds, how old rows are at each hop.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -44,6 +46,7 @@ class Request(BaseModel):
     position: str | None = Field(None, max_length=10_000)
     snapshot: bool = False
     frame_ms: int = Field(50, ge=0, le=60_000)
+    latency: bool = False
 
 
 class DroppedError(TidemillError):
@@ -66,6 +69,7 @@ class Subscriber:
         self._wish = Wish(Filter.read(request.filter), tuple(request.columns))
         self._send = send
         self._stall_seconds = stall_seconds
+        self._told_at = 0.0
 
     @property
     def columns(self) -> set[str]:
@@ -91,6 +95,7 @@ class Subscriber:
         await self._put({"type": "hello", "feed": self._feed.spec.name, "keys": self._feed.spec.keys, "position": ring.position})
         cursor = await self._begin(ring)
         while True:
+            await self._latency()
             if not await self._feed.more(ring, cursor, _BEAT_SECONDS):
                 await self._put({"type": "beat", "position": ring.position})
                 continue
@@ -134,13 +139,23 @@ class Subscriber:
         if not rows:
             return
         kept = _last_of_each(rows) if len(rows) > COALESCE_ROWS else rows
+        gated_ms = min(row.gated_ms for row in rows)
         head = {
             "type": "rows",
             "position": ring.position_at(batches[-1].ends),
             "coalesced": len(rows) - len(kept),
-            "gated_ms": min(row.gated_ms for row in rows),
+            "gated_ms": gated_ms,
         }
         await self._text(_frame(head, [row.text for row in kept]))
+        now, sent = time.time_ns() // 1000, [row.sent_us for row in rows if row.sent_us is not None]
+        self._feed.watch.record("gate_to_socket", [gated_ms * 1000], now)  # a frame is as old as its oldest row
+        self._feed.watch.record("producer_to_socket", [min(sent)] if sent else [], now)
+
+    async def _latency(self) -> None:
+        """Say how old rows are at each hop, to those who asked for that, now and then."""
+        if self._request.latency and time.monotonic() - self._told_at > _LATENCY_SECONDS:
+            self._told_at = time.monotonic()
+            await self._put({"type": "latency", "hops": {name: hop.model_dump() for name, hop in self._feed.hops.items()}})
 
     async def _put(self, message: dict[str, Any]) -> None:
         await self._text(orjson.dumps(message).decode())

@@ -61,7 +61,7 @@ def arrivals(offsets: range, partition: int = 0) -> list[Arrival]:
     found = []
     for offset in offsets:
         row = {"id": f"k{offset % 3}", "n": offset}
-        found.append(Arrival(partition, offset, 1_000 + offset, row, orjson.dumps(row), row["id"]))  # type: ignore[arg-type]
+        found.append(Arrival(partition, offset, 1_000 + offset, None, row, orjson.dumps(row), row["id"]))  # type: ignore[arg-type]
     return found
 
 

@@ -82,12 +82,20 @@ def test_times_before_1970_and_numbers_sort_too(latest: Latest) -> None:
 
 
 def test_the_stream_takes_each_row_once_and_keeps_the_newest(latest: Latest, client: valkey.Valkey) -> None:
-    latest.append(1, [(n, b"{}") for n in range(100)])
-    latest.append(1, [(n, b"{}") for n in range(50, 150)])
+    latest.append("one", 1, [(n, b"{}") for n in range(100)])
+    latest.append("one", 1, [(n, b"{}") for n in range(50, 150)])
     name = latest.stream(1)
     assert client.xlen(name) == 150
     assert client.xrange(name, count=1)[0][0] == b"1-0"
     assert client.xrevrange(name, count=1)[0][0] == b"150-0"
+
+
+def test_the_stream_of_a_topic_that_was_made_again_begins_anew(latest: Latest, client: valkey.Valkey) -> None:
+    latest.append("one", 0, [(n, b"old") for n in range(100)])
+    latest.append("two", 0, [(n, b"new") for n in range(3)])
+    latest.append("two", 0, [(n, b"new") for n in range(3)])
+    entries = client.xrange(latest.stream(0))
+    assert [row[b"row"] for _, row in entries] == [b"new"] * 3
 
 
 def test_states_behind_the_retention_are_forgotten(latest: Latest) -> None:

@@ -84,9 +84,9 @@ def test_a_live_table_whose_lane_was_killed_does_not_run() -> None:
     states = {"live.tides": {"state": "running", "reason": ""}, "hot.tides": {"state": "paused", "reason": "It is away."}}
     dead = ledger(states=states)
     assert fast_lane_status(dead).sentence == "The fast lane never ran here; `tidemill run --lane fast` starts it."
-    killed = live_status("tides", dead, fast_lane_status(dead))
+    killed = live_status("tides", dead, fast_lane_status(dead), {})
     assert (killed.state, killed.sink, killed.sink_sentence) == ("idle", "paused", "It is away.")
     held = replace(dead, fast_lease=lease(holder="tidemill run --lane fast"))
     assert fast_lane_status(held).sentence.endswith("writes the live tables.")
-    assert live_status("tides", held, fast_lane_status(held)).state == "running"
-    assert live_status("tides", None, fast_lane_status(None)).state == "unknown"
+    assert live_status("tides", held, fast_lane_status(held), {}).state == "running"
+    assert live_status("tides", None, fast_lane_status(None), {}).state == "unknown"
