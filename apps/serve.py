@@ -38,6 +38,10 @@ class Served:
     _server: Any
     _thread: threading.Thread
 
+    def page(self, name: str) -> str:
+        """Return the address of a page."""
+        return f"{self.url.rpartition('/')[0]}/{name}"
+
     def stop(self) -> None:
         """Close all sessions and give the port back."""
 

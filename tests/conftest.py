@@ -18,7 +18,7 @@ from lakehouse.stack import supervisor
 from lakehouse.workspace import Workspace
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are files, not packages; this makes lakes.py and its like importable
-pytest_plugins = ["lakes", "pushes"]
+pytest_plugins = ["lakes", "pushes", "sightings"]
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from lakehouse.lanes.trouble import LOST, first_line, passes_by_itself, pause, t
 from lakehouse.livetables import LiveSpec
 from lakehouse.quality import load
 from lakehouse.settings import Settings
-from lakehouse.sources.kafka import ensure_topic, topic_id
+from lakehouse.sources.kafka import ensure_topic, recent_offsets, topic_id
 from lakehouse.storage.hot import column_type, declare
 from lakehouse.workspace import Workspace
 
@@ -216,7 +216,9 @@ class FastLane:
             for topic in (source, Kafka(spec.live_topic, source.partitions), Kafka(spec.dead_letter_topic, source.partitions)):
                 ensure_topic(settings, topic)
             found = topic_id(settings, source.topic) or ""
-            messages = read_topic(self._spark, settings, source.topic, _CONSUMER)
+            # What is older than the retention would be dropped as it comes. A checkpoint's offsets win over these.
+            begin = {source.topic: {str(x): at for x, at in recent_offsets(settings, source.topic, spec.retention).items()}}
+            messages = read_topic(self._spark, settings, source.topic, _CONSUMER, {"startingOffsets": json.dumps(begin)})
             references = self.references(spec)
             rows = self.rows(spec, as_records(messages, found), references)
             kinds = {x.name: column_type(x.dataType.simpleString()) for x in rows.schema.fields if x.name != "_record"}

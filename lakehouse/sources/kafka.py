@@ -5,9 +5,11 @@ kafka-python is the admin client; Spark reads, and :mod:`lakehouse.sources.repla
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -116,7 +118,8 @@ def delete_topic(settings: Settings, topic: str) -> None:
     """Delete a topic and all that it holds; nothing happens when it is not there."""
     with admin(settings) as client:
         if _describe(client, topic) is not None:
-            client.delete_topics([topic])
+            with suppress(UnknownTopicOrPartitionError):  # gone already: what is described may be a moment old
+                client.delete_topics([topic])
 
 
 def topic_id(settings: Settings, topic: str) -> str | None:
@@ -137,6 +140,22 @@ def begin_offsets(settings: Settings, topic: str) -> dict[int, int]:
 def end_offsets(settings: Settings, topic: str) -> dict[int, int]:
     """Return the offset that the next record of each partition will get; empty when the topic is not there."""
     return _offsets(settings, topic, OffsetSpec.LATEST)
+
+
+def recent_offsets(settings: Settings, topic: str, span: timedelta) -> dict[int, int]:
+    """Return for each partition the offset of the first record that is at most so much older than the topic's newest one.
+
+    Records that claim to be of the future do not count as the newest.
+    """
+    with admin(settings) as client:
+        found = _describe(client, topic)
+        if found is None:
+            return {}
+        newest = max(_answers(client, found, topic, OffsetSpec.MAX_TIMESTAMP).values(), key=lambda where: where.timestamp)
+        since = min(newest.timestamp, int(time.time() * 1000)) - int(span.total_seconds() * 1000)
+        ends = _ask(client, found, topic, OffsetSpec.LATEST)
+        first = _ask(client, found, topic, max(0, since))
+        return {partition: offset if offset >= 0 else ends[partition] for partition, offset in first.items()}
 
 
 def first_offset_from(settings: Settings, topic: str, partition: int, offset: int) -> int | None:
@@ -186,9 +205,13 @@ def _offsets(settings: Settings, topic: str, spec: Any) -> dict[int, int]:
 
 
 def _ask(client: KafkaAdminClient, found: dict[str, Any], topic: str, spec: Any) -> dict[int, int]:
+    return {partition: int(where.offset) for partition, where in _answers(client, found, topic, spec).items()}
+
+
+def _answers(client: KafkaAdminClient, found: dict[str, Any], topic: str, spec: Any) -> dict[int, Any]:
     numbers = sorted(int(row["partition_index"]) for row in found["partitions"])
     answer = client.list_partition_offsets({TopicPartition(topic, number): spec for number in numbers})
-    return {partition.partition: int(where.offset) for partition, where in sorted(answer.items())}
+    return {partition.partition: where for partition, where in sorted(answer.items())}
 
 
 def _describe(client: KafkaAdminClient, topic: str) -> dict[str, Any] | None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+
+from lakehouse.serving.client import subscribe
+from lakehouse.serving.push.endpoint import Endpoint
+from lakehouse.workspace import Workspace
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
@@ -18,19 +25,34 @@ Tidemill = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def tidemill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tidemill]:
-    """Run a command in a workspace of the reference tables; its servers are wiped at the end."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace of the reference tables."""
     folder = tmp_path_factory.mktemp("demo")
     declared = (ROOT / "tidemill.toml").read_text()
     declared = declared.replace('tables = "lakehouse"', f'tables = "{ROOT}/lakehouse"')
     declared = declared.replace('expectations = "expectations"', f'expectations = "{ROOT}/expectations"')
+    declared = declared.replace("present = 2013-12-30T00:00:00Z", "present = 2013-01-04T00:00:00Z")
     (folder / "tidemill.toml").write_text(declared + '\n[lake]\ndriver_memory = "2g"\n')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tidemill(folder: Path) -> Iterator[Tidemill]:
+    """Run a command in the workspace; its servers are wiped at the end."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-m", "jobs", *arguments], cwd=folder, capture_output=True, text=True)
 
     yield run
     assert run("down", "--wipe", "--yes").returncode == 0
+
+
+def wait_for(true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 400
+    while not true():
+        assert process.poll() is None, "the demo ended"
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.2)
 
 
 def answer(tidemill: Tidemill, *arguments: str) -> Any:
@@ -67,3 +89,28 @@ def test_demo_once_ends_with_the_account_and_an_answer_and_the_other_commands_go
     refused = tidemill("rebuild", "bronze.flights")
     assert refused.returncode == 1
     assert "nothing to rebuild it from" in refused.stderr
+
+
+def test_demo_runs_both_lanes_and_pushes_what_happens_until_it_is_ended(tidemill: Tidemill, folder: Path) -> None:
+    """The first three days are past; the fourth happens, an hour a minute."""
+    log = folder / "demo.log"
+    with log.open("wb") as out:
+        command = [sys.executable, "-m", "jobs", "demo", "--end", "2013-01-05"]
+        demo = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
+    try:
+        wait_for(lambda: "/live shows rows" in log.read_text(), demo)
+        workspace = Workspace.load(folder)
+        wait_for(lambda: (folder / ".tidemill/push.json").exists(), demo)
+        for change in subscribe(Endpoint.of(workspace), "flights"):
+            if change.kind == "rows" and change.rows[-1]["event_time"] >= "2013-01-04T06":
+                break
+        children = psutil.Process(demo.pid).children(recursive=True)
+        live = answer(tidemill, "status")["live"]["flights"]
+        assert (live["state"], live["sink"]) == ("running", "running")
+        assert live["latency"]["producer_to_socket"]["rows"] > 0
+    finally:
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(120) == 0, log.read_text()[-3_000:]
+    servers = {server["pid"] for server in answer(tidemill, "status")["servers"].values()}
+    left = [process for process in psutil.wait_procs(children, timeout=30)[1] if process.pid not in servers]
+    assert left == []

@@ -4,7 +4,9 @@ import gc
 import logging
 import re
 import threading
+import time
 import warnings
+from datetime import timedelta
 
 import pytest
 from kafka import TopicPartition
@@ -13,7 +15,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from lakehouse.catalog import Kafka
 from lakehouse.errors import SettingsError, SourceError
 from lakehouse.settings import Settings
-from lakehouse.sources.kafka import admin, begin_offsets, delete_topic, end_offsets, ensure_topic, topic_id
+from lakehouse.sources.kafka import admin, begin_offsets, delete_topic, end_offsets, ensure_topic, recent_offsets, topic_id
 from lakehouse.sources.replay import Event, publish
 
 
@@ -50,6 +52,22 @@ def test_offsets_begin_after_deleted_records_and_end_after_the_last(settings: Se
     with admin(settings) as client:
         client.delete_records({TopicPartition(topic.topic, 0): 3})
     assert (begin_offsets(settings, topic.topic), end_offsets(settings, topic.topic)) == ({0: 3}, {0: 5})
+
+
+@pytest.mark.integration
+def test_recent_records_are_found_by_the_feed_clock(settings: Settings, topic: Kafka) -> None:
+    assert recent_offsets(settings, topic.topic, timedelta(hours=1)) == {}
+    ensure_topic(settings, topic)
+    assert recent_offsets(settings, topic.topic, timedelta(hours=1)) == {0: 0, 1: 0}
+    start, minute = 1_357_000_000_000, 60_000
+    publish(settings, Kafka(topic.topic), [Event(start + n * minute, b"a", b"x") for n in range(100)])
+    held = end_offsets(settings, topic.topic)
+    (number,) = [partition for partition, end in held.items() if end]
+    recent = recent_offsets(settings, topic.topic, timedelta(minutes=9, seconds=30))
+    assert recent == {number: 90, 1 - number: 0}
+    assert recent_offsets(settings, topic.topic, timedelta(days=1)) == {0: 0, 1: 0}
+    publish(settings, Kafka(topic.topic), [Event(int(time.time() * 1000) + 10**11, b"a", b"of the future")])
+    assert recent_offsets(settings, topic.topic, timedelta(minutes=1))[number] == 100
 
 
 # kafka-python leaves the sockets of failed attempts to the garbage collector.
