@@ -81,8 +81,9 @@ def subscribe(
                 socket.send(orjson.dumps(request | {"position": position}).decode())
                 for text in socket:
                     message = orjson.loads(text)
-                    position, pause = message.pop("position", position), 0.1
-                    kind = message.pop("type")
+                    kind, at, pause = message.pop("type"), message.pop("position", position), 0.1
+                    if kind != "hello" or position is None:  # it says where the service is, not what this client has
+                        position = at
                     if kind in ("rows", "snapshot", "gap"):
                         yield Change(kind, message.pop("rows", ()), position or "", **message)
         except InvalidStatus as error:

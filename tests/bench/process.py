@@ -1,4 +1,4 @@
-"""A process under measurement: what it and its children use, and what it says in JSON lines."""
+"""Processes of a benchmark: what they say in JSON lines, and what they and their children use."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Usage:
             self.peak_mib, self.peak_by_program = total, programs
 
 
-class Measured:
-    """A Python module run in a process group of its own, sampled while it runs.
+class Process:
+    """A Python module run in a process group of its own, which says things in JSON lines.
 
     Args:
         module: What ``python -m`` runs.
@@ -70,7 +70,6 @@ class Measured:
     """
 
     def __init__(self, module: str, arguments: Sequence[str], *, environment: Mapping[str, str], path: Path, log: Path) -> None:
-        self.usage = Usage()
         self._log = log
         self._output = log.open("w")
         paths = os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -83,23 +82,23 @@ class Measured:
             env={**os.environ, **environment, "PYTHONPATH": paths},
             start_new_session=True,
         )
-        self._ended = threading.Event()
-        self._sampler = threading.Thread(target=self._watch, name="sampler", daemon=True)
-        self._sampler.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the process and its children if they still run."""
-        self._ended.set()
-        self._sampler.join()
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._output):
             if stream is not None:
                 stream.close()
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
 
     def next(self, event: str) -> dict[str, Any]:
         """Wait for the next thing that it says.
@@ -119,17 +118,10 @@ class Measured:
         last = [text for text in self._log.read_text(errors="replace").splitlines() if text.strip()][-1:]
         raise BenchError(f"A contender ended before it was {event}: {last[0] if last else 'without a word'} (see {self._log}).")
 
-    def stop_sampling(self) -> Usage:
-        """Look a last time; what comes later does not count."""
-        self._ended.set()
-        self._sampler.join()
-        self.usage.sample(psutil.Process(self._process.pid))
-        return self.usage
-
-    def proceed(self) -> None:
-        """Let it go on."""
+    def proceed(self, line: str = "") -> None:
+        """Let it go on, with a line that it waits for."""
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
     def finish(self) -> None:
@@ -139,9 +131,33 @@ class Measured:
         if code := self._process.wait():
             raise BenchError(f"A contender failed at its end, with exit code {code} (see {self._log}).")
 
+
+class Measured(Process):
+    """A process that is sampled while it runs."""
+
+    def __init__(self, module: str, arguments: Sequence[str], *, environment: Mapping[str, str], path: Path, log: Path) -> None:
+        super().__init__(module, arguments, environment=environment, path=path, log=log)
+        self.usage = Usage()
+        self._ended = threading.Event()
+        self._sampler = threading.Thread(target=self._watch, name="sampler", daemon=True)
+        self._sampler.start()
+
+    def __exit__(self, *problem: object) -> None:
+        """End the process and its children if they still run."""
+        self._ended.set()
+        self._sampler.join()
+        super().__exit__(*problem)
+
+    def stop_sampling(self) -> Usage:
+        """Look a last time; what comes later does not count."""
+        self._ended.set()
+        self._sampler.join()
+        self.usage.sample(psutil.Process(self.pid))
+        return self.usage
+
     def _watch(self) -> None:
         try:
-            root = psutil.Process(self._process.pid)
+            root = psutil.Process(self.pid)
         except psutil.NoSuchProcess:
             return
         while not self._ended.wait(_EVERY):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,12 @@ def generate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import bench.lake.generate as module
 
     yield module
+
+
+@pytest.fixture
+def bench_modules(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    monkeypatch.syspath_prepend(str(ROOT / "tests"))
+    return lambda name: importlib.import_module(f"bench.{name}")
 
 
 def test_any_part_of_the_events_is_the_same_part(generate: Any) -> None:
@@ -67,8 +76,9 @@ def test_what_is_expected_is_what_the_bytes_say(generate: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("pond",), "No benchmark pond; there are: lake, steady."),
+        (("pond",), "No benchmark pond; there are: lake, push, steady."),
         (("lake", "--only", "d"), "No contender d; there are: tidemill, plain_spark, tuned_spark, python_deltars."),
+        (("push", "--only", "d"), "No contender d; there are: push, panel."),
     ],
 )
 def test_names_that_are_not_there_are_answered_with_those_that_are(arguments: tuple[str, ...], sentence: str) -> None:
@@ -115,6 +125,54 @@ def test_a_steady_load_is_followed_to_its_end() -> None:
     figures = json.loads(done.stdout)["figures"]
     assert all(figures[f"{layer}_most_live_files"] >= 1 for layer in ("bronze", "silver", "gold"))
     assert figures["bronze_commits"] >= 2
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_rows_are_pushed_and_polled_up_two_short_ladders(bench_modules: Callable[[str], Any]) -> None:
+    push, table = bench_modules("push.run"), bench_modules("push.report").table
+    with bench_modules("store").servers(ROOT / "tests/bench/push/workspace", lambda _: None) as workspace:
+        found = push.report(workspace, {"push": push.Ladder(10, 20), "panel": push.Ladder(2, 4)}, 2.0, 0.0, lambda _: None)
+    points = {(x["contender"], x["clients"]): x for x in found["points"]}
+    assert {("push", 10), ("panel", 2)} <= points.keys()
+    filters = [bench_modules("push.rows").shards(client) for client in range(10)]
+    share = sum(end - first for first, end in filters) / 100
+    assert points["push", 10]["rows"] == pytest.approx(share * 1_000 * 2, rel=0.5)
+    assert all(x["rows"] > 0 and x["p50_ms"] <= x["p95_ms"] <= x["p99_ms"] and x["lost"] == 0 for x in found["points"])
+    assert {"update_age_p95_ms_at_10", "mib_per_client", "knee_clients", "panel_knee_clients"} <= found["figures"].keys()
+    assert table(found) is not None
+
+
+def test_ages_are_counted_within_a_percent(bench_modules: Callable[[str], Any]) -> None:
+    ages = bench_modules("push.ages").Ages()
+    ages.add([1_000] * 94 + [2_000_000] * 6)
+    ages.add([])
+    assert ages.percentile_ms(50) == pytest.approx(1, rel=0.01)
+    assert ages.percentile_ms(95) == pytest.approx(2_000, rel=0.01)
+    assert (ages + ages).rows == 200
+    assert bench_modules("push.ages").Ages().percentile_ms(95) == 0
+
+
+def test_the_knee_is_found_by_doubling_and_halving(bench_modules: Callable[[str], Any]) -> None:
+    run = bench_modules("push.run")
+    nothing = {field.name: 0 for field in fields(run.Point)}
+
+    def at(clients: int) -> Any:
+        return run.Point(**nothing | {"clients": clients, "rows": 1, "p95_ms": clients / 2})
+
+    assert [x.clients for x in run.climb(run.Ladder(500, 9_000), at)] == [500, 1_000, 2_000, 1_500, 1_750]
+    assert [x.clients for x in run.climb(run.Ladder(500, 1_500), at)] == [500, 1_000]
+    assert [x.clients for x in run.climb(run.Ladder(4_000, 9_000), at)] == [4_000, 2_000, 1_000]
+
+
+def test_an_equal_number_of_clients_wants_each_share(bench_modules: Callable[[str], Any]) -> None:
+    rows = bench_modules("push.rows")
+    wanted = [rows.shards(client) for client in range(4_000)]
+    shares = Counter(end - first for first, end in wanted)
+    assert shares.keys() == set(rows.SHARES)
+    assert all(800 < count < 1_200 for count in shares.values())
+    passing = [json.loads(rows.live_row(number, 0))["shard"] for number in range(4_000)]
+    assert sum(10 <= shard < 20 for shard in passing) == pytest.approx(400, rel=0.2)
 
 
 def bench(*arguments: str, workspace: Path = ROOT) -> subprocess.CompletedProcess[str]:

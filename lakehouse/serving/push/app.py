@@ -37,6 +37,7 @@ def make_app(settings: Settings, tables: Mapping[str, LiveSpec], access: Access)
         access: Who may connect.
     """
     feeds: dict[str, Feed] = {}
+    columns: dict[str, set[str]] = {}
 
     @asynccontextmanager
     async def following(app: FastAPI) -> AsyncIterator[None]:
@@ -68,8 +69,10 @@ def make_app(settings: Settings, tables: Mapping[str, LiveSpec], access: Access)
                 text = await socket.receive_text()
             request = Request.model_validate(orjson.loads(text))
             subscriber = Subscriber(feeds[feed], request, socket.send_text, settings.push.stall_seconds)
-            if subscriber.columns and (known := await asyncio.to_thread(_columns, settings, feed)):
-                subscriber.check(known)
+            if not subscriber.columns <= columns.get(feed, set()):  # asked anew only for a name that is not known
+                columns[feed] = await asyncio.to_thread(_columns, settings, feed)
+            if columns.get(feed):
+                subscriber.check(columns[feed])
         except (WebSocketDisconnect, TimeoutError, KeyError, ValueError, FilterError) as error:
             await _close(socket, _POLICY, _sentence(error))
             return

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from weakref import WeakValueDictionary
 
 import valkey
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -15,7 +16,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from lakehouse.errors import SourceError
 from lakehouse.lanes.trouble import pause
 from lakehouse.livetables import LiveSpec
-from lakehouse.serving.push.ring import Arrival, Ring, Row, Wish
+from lakehouse.serving.push.filters import Filter
+from lakehouse.serving.push.pulse import Pulse
+from lakehouse.serving.push.ring import Ring
+from lakehouse.serving.push.stretch import Arrival, Row, Wish
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import Extent, extents
 from lakehouse.sources.live import drain, read_row
@@ -25,11 +29,12 @@ from lakehouse.telemetry.latency import Hops, Stopwatch, latencies, sent_us
 log = logging.getLogger(__name__)
 
 _MOST = 2_000  # rows of one batch
+_TICK_SECONDS = 1.0
 _LOOK_SECONDS = 2.0
 
 
 class Feed:
-    """One live topic: its recent rows, and a bell that rings when there are more.
+    """One live topic: its recent rows, and pulses that wake subscribers when there are more.
 
     Attributes:
         spec: What is declared of it.
@@ -48,14 +53,17 @@ class Feed:
         self.watch = Stopwatch(self._valkey, spec.name, "push")
         self.hops: Hops = {}
         self._looked_at = 0.0
-        self._bell = asyncio.Event()
+        self._read_once = asyncio.Event()
+        self._pulses: WeakValueDictionary[int, Pulse] = WeakValueDictionary()
+        self._wishes: WeakValueDictionary[tuple[Filter, tuple[str, ...]], Wish] = WeakValueDictionary()
         self._stop = threading.Event()
         self._seen: dict[tuple[int, str, int], int] = {}
         self._thread = threading.Thread(target=self._follow, name=f"push-{spec.name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow; called in the event loop that :meth:`more` is awaited in."""
+        """Begin to follow, in the event loop that the pulses wake."""
         self._loop = asyncio.get_running_loop()
+        self._tick()
         self._thread.start()
 
     def stop(self) -> None:
@@ -63,20 +71,22 @@ class Feed:
         self._stop.set()
         self._thread.join()
 
-    async def more(self, ring: Ring, number: int, seconds: float) -> bool:
-        """Wait until a batch of this number is there, or there is another ring; false when none came in time."""
-        try:
-            async with asyncio.timeout(seconds):
-                while self.ring is ring and ring.head <= number:
-                    await self._bell.wait()
-        except TimeoutError:
-            return False
-        return True
+    def pulse(self, milliseconds: int) -> Pulse:
+        """Return what wakes subscribers when there are more rows, and once a second, but not oftener than they want.
+
+        Args:
+            milliseconds: Shortest time between two times; who wants the same is woken together.
+        """
+        return self._pulses.setdefault(milliseconds, Pulse(milliseconds / 1000))
+
+    def wish(self, filter: Filter, columns: tuple[str, ...]) -> Wish:
+        """Return the one wish of all who ask alike, which is found again without comparing lists of values."""
+        return self._wishes.setdefault((filter, columns), Wish(filter, columns))
 
     async def ready(self) -> Ring:
         """Wait until the recent rows are read."""
-        while self.ring is None:
-            await self._bell.wait()
+        await self._read_once.wait()
+        assert self.ring is not None
         return self.ring
 
     def latest(self, ring: Ring, wish: Wish) -> list[bytes]:
@@ -142,7 +152,7 @@ class Feed:
                     self._loop.call_soon_threadsafe(ring.add, self._arrivals(messages), dict(ends))
                 whole = all(ends.get(x, 0) >= end for x, end in held.end.items())
                 if whole and (messages or self.ring is not ring):
-                    self._loop.call_soon_threadsafe(self._ring_bell, ring)
+                    self._loop.call_soon_threadsafe(self._renew, ring)
                 self._look()
 
     def _look(self) -> None:
@@ -173,10 +183,18 @@ class Feed:
             arrivals.append(Arrival(source[0], message.offset() or 0, gated_ms, sent_us(message, row), row, value or b"", key))
         return arrivals
 
-    def _ring_bell(self, ring: Ring) -> None:
+    def _renew(self, ring: Ring) -> None:
         self.ring = ring
-        self._bell.set()
-        self._bell = asyncio.Event()
+        self._read_once.set()
+        for pulse in list(self._pulses.values()):
+            pulse.ring()
+
+    def _tick(self) -> None:
+        """Wake subscribers although nothing came: they look whether it is time for a beat."""
+        for pulse in list(self._pulses.values()):
+            pulse.ring()
+        if not self._stop.is_set():
+            self._loop.call_later(_TICK_SECONDS, self._tick)
 
 
 def _holds(held: Extent, offsets: Mapping[int, int]) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,12 +74,17 @@ class Filter:
         """The columns that it looks at."""
         return {name for name, _ in self.within} | {name for name, _, _ in self.compare}
 
+    def among(self, column: str, values: Set[Value]) -> Iterable[Value]:
+        """Return those of a column's values that fulfil the conditions on it."""
+        for name, wanted in self.within:
+            if name == column:
+                values = values & wanted
+        tests = [(_COMPARE[name], *as_json(limit)) for other, name, limit in self.compare if other == column]
+        return [x for x in values if all(x[0] is kind and test(x[1], limit) for test, kind, limit in tests)] if tests else values
+
     def matches(self, row: Row) -> bool:
         """Say whether a row fulfils all conditions; a value that is missing, or of another type, fulfils none."""
-        return all(as_json(row.get(column)) in values for column, values in self.within) and all(
-            as_json(row.get(column))[0] is as_json(value)[0] and _COMPARE[name](row[column], value)
-            for column, name, value in self.compare
-        )
+        return all(self.among(column, {as_json(row.get(column))}) for column in self.columns)
 
 
 def as_json(value: Any) -> Value:

@@ -18,10 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from lakehouse.errors import TidemillError
 from lakehouse.serving.push.feed import Feed
 from lakehouse.serving.push.filters import Filter, FilterError
-from lakehouse.serving.push.ring import Batch, Encoded, Ring, Wish
-
-COALESCE_ROWS = 500
-"""Rows of one frame beyond which only the last of each key is sent."""
+from lakehouse.serving.push.ring import Ring
+from lakehouse.serving.push.stretch import Stretch, frame
 
 _BEAT_SECONDS = 5.0
 _LATENCY_SECONDS = 2.0
@@ -66,10 +64,11 @@ class Subscriber:
     def __init__(self, feed: Feed, request: Request, send: Callable[[str], Awaitable[None]], stall_seconds: float) -> None:
         self._feed = feed
         self._request = request
-        self._wish = Wish(Filter.read(request.filter), tuple(request.columns))
+        self._wish = feed.wish(Filter.read(request.filter), tuple(request.columns))
+        self._pulse = feed.pulse(request.frame_ms)
         self._send = send
         self._stall_seconds = stall_seconds
-        self._told_at = 0.0
+        self._sent = self._told_at = 0.0
 
     @property
     def columns(self) -> set[str]:
@@ -94,22 +93,20 @@ class Subscriber:
         ring = await self._feed.ready()
         await self._put({"type": "hello", "feed": self._feed.spec.name, "keys": self._feed.spec.keys, "position": ring.position})
         cursor = await self._begin(ring)
+        woken = -1
         while True:
-            await self._latency()
-            if not await self._feed.more(ring, cursor, _BEAT_SECONDS):
-                await self._put({"type": "beat", "position": ring.position})
-                continue
+            woken = await self._pulse.after(woken)
             if self._feed.ring is not ring and self._feed.ring is not None:
                 ring = self._feed.ring
                 cursor = await self._gap(ring, "The topic was made again, or rows expired unread.")
-                continue
-            if cursor < ring.oldest:
+            elif cursor < ring.oldest:
                 raise DroppedError(f"You are more than {ring.head - cursor:,} batches behind: ask for fewer rows or columns.")
-            batches = ring.since(cursor)
-            cursor = ring.head
-            began = time.monotonic()
-            await self._rows(ring, batches)
-            await asyncio.sleep(max(0.0, self._request.frame_ms / 1000 - (time.monotonic() - began)))
+            elif cursor < ring.head:
+                stretch, cursor = ring.since(cursor), ring.head
+                await self._rows(stretch)
+            await self._latency()
+            if time.monotonic() - self._sent >= _BEAT_SECONDS:  # also when rows come, and none that it wants
+                await self._put({"type": "beat", "position": ring.position})
 
     async def _begin(self, ring: Ring) -> int:
         if self._request.position is not None:
@@ -117,7 +114,7 @@ class Subscriber:
             if missed is None:
                 return await self._gap(ring, "What came since is no longer kept here.")
             cursor = ring.head
-            await self._rows(ring, missed)
+            await self._rows(missed)
             return cursor
         return await self._snapshot(ring) if self._request.snapshot else ring.head
 
@@ -131,29 +128,19 @@ class Subscriber:
             rows = await asyncio.to_thread(self._feed.latest, ring, self._wish)
         except valkey.ValkeyError as error:
             raise DroppedError("The latest states cannot be read now; try again in a moment.") from error
-        await self._text(_frame({"type": "snapshot", "position": position}, rows))
+        await self._text(frame({"type": "snapshot", "position": position}, rows))
         return cursor
 
-    async def _rows(self, ring: Ring, batches: list[Batch]) -> None:
-        rows = [row for batch in batches for row in batch.wanted(self._wish)]
-        if not rows:
-            return
-        kept = _last_of_each(rows) if len(rows) > COALESCE_ROWS else rows
-        gated_ms = min(row.gated_ms for row in rows)
-        head = {
-            "type": "rows",
-            "position": ring.position_at(batches[-1].ends),
-            "coalesced": len(rows) - len(kept),
-            "gated_ms": gated_ms,
-        }
-        await self._text(_frame(head, [row.text for row in kept]))
-        now, sent = time.time_ns() // 1000, [row.sent_us for row in rows if row.sent_us is not None]
-        self._feed.watch.record("gate_to_socket", [gated_ms * 1000], now)  # a frame is as old as its oldest row
-        self._feed.watch.record("producer_to_socket", [min(sent)] if sent else [], now)
+    async def _rows(self, stretch: Stretch) -> None:
+        if (message := stretch.message(self._wish)) is not None:
+            await self._text(message.text)
+            now = time.time_ns() // 1000  # a message is as old as its oldest row
+            self._feed.watch.record("gate_to_socket", [message.gated_ms * 1000], now)
+            self._feed.watch.record("producer_to_socket", [] if message.sent_us is None else [message.sent_us], now)
 
     async def _latency(self) -> None:
         """Say how old rows are at each hop, to those who asked for that, now and then."""
-        if self._request.latency and time.monotonic() - self._told_at > _LATENCY_SECONDS:
+        if self._request.latency and time.monotonic() - self._told_at >= _LATENCY_SECONDS:
             self._told_at = time.monotonic()
             await self._put({"type": "latency", "hops": {name: hop.model_dump() for name, hop in self._feed.hops.items()}})
 
@@ -166,13 +153,4 @@ class Subscriber:
                 await self._send(text)
         except TimeoutError:
             raise DroppedError(f"You took nothing for {self._stall_seconds:g} seconds.") from None
-
-
-def _frame(head: dict[str, Any], rows: list[bytes]) -> str:
-    return (orjson.dumps(head)[:-1] + b',"rows":[' + b",".join(rows) + b"]}").decode()
-
-
-def _last_of_each(rows: list[Encoded]) -> list[Encoded]:
-    """Return the last row of each key, in the order in which those came."""
-    last = {row.key: number for number, row in enumerate(rows)}
-    return [rows[number] for number in sorted(last.values())]
+        self._sent = time.monotonic()

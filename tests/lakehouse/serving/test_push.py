@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 import orjson
@@ -10,7 +12,9 @@ from itsdangerous import URLSafeTimedSerializer
 
 from lakehouse.serving.push.access import Access, offered_token
 from lakehouse.serving.push.filters import Filter, FilterError
-from lakehouse.serving.push.ring import Arrival, Ring, Wish, read_position
+from lakehouse.serving.push.pulse import Pulse
+from lakehouse.serving.push.ring import Ring, read_position
+from lakehouse.serving.push.stretch import COALESCE_ROWS, Arrival, Stretch, Wish
 
 ROW = {"carrier": "UA", "delay": 15, "late": True, "ratio": 0.5, "gone": None}
 
@@ -61,7 +65,7 @@ def arrivals(offsets: range, partition: int = 0) -> list[Arrival]:
     found = []
     for offset in offsets:
         row = {"id": f"k{offset % 3}", "n": offset}
-        found.append(Arrival(partition, offset, 1_000 + offset, None, row, orjson.dumps(row), row["id"]))  # type: ignore[arg-type]
+        found.append(Arrival(partition, offset, 1_000 + offset, 900_000 + offset, row, orjson.dumps(row), row["id"]))  # type: ignore[arg-type]
     return found
 
 
@@ -76,17 +80,19 @@ def test_a_ring_keeps_its_last_rows() -> None:
     ring = filled()
     assert [x.offset for x in ring.arrivals()] == list(range(25, 45))
     assert (ring.oldest, ring.head, ring.position) == (2, 4, "topic:0=45,1=0")
-    assert [batch.number for batch in ring.since(3)] == [3]
-    assert ring.since(ring.head) == []
+    assert [row["n"] for row in rows(ring.since(3))] == list(range(35, 45))
+    assert rows(ring.since(ring.head)) == []
 
 
 def test_a_position_continues_in_the_middle_of_a_batch() -> None:
     ring = filled()
     missed = ring.after("topic:0=28,1=0")
     assert missed is not None
-    rows = [row for batch in missed for row in batch.wanted(Wish(Filter.read({"id": "k1"}), ("n",)))]
-    assert [orjson.loads(row.text) for row in rows] == [{"n": n} for n in range(28, 45) if n % 3 == 1]
-    assert ring.after(ring.position) == []
+    wish = Wish(Filter.read({"id": "k1"}), ("n",))
+    assert rows(missed, wish) == [{"n": n} for n in range(28, 45) if n % 3 == 1]
+    rest = ring.after(ring.position)
+    assert rest is not None
+    assert rows(rest) == []
 
 
 @pytest.mark.parametrize("position", ["topic:0=24,1=0", "other:0=45,1=0", "topic:0=46,1=0", "topic:1=0", "topic:0=x", "", "\0"])
@@ -94,11 +100,83 @@ def test_a_position_that_is_not_here_is_a_gap(position: str) -> None:
     assert filled().after(position) is None
 
 
-def test_equal_wishes_share_the_work() -> None:
-    (batch, *_) = filled().since(2)
-    first, second = (batch.wanted(Wish(Filter.read({"id": ["k0"]}))) for _ in range(2))
+def test_equal_wishes_share_the_work_until_there_is_more() -> None:
+    ring = filled()
+    first, second = (ring.since(2).message(Wish(Filter.read({"id": ["k0"]}))) for _ in range(2))
     assert first is second
-    assert batch.wanted(Wish()) != first
+    assert ring.since(2).message(Wish()) != first
+    before = ring.since(2)
+    ring.add(arrivals(range(45, 46)), {0: 46})
+    assert ring.since(2) is not before
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"id": "k1"},
+        {"id": ["k2", "k0", "other"]},
+        {"id": ["k1", "k2"], "n": [3, 4, 5]},
+        {"n": {"ge": 4, "lt": 8}},
+        {"n": 1.0},
+        {"n": True},
+    ],
+)
+def test_looking_values_up_finds_what_comparing_finds_in_the_same_order(conditions: dict[str, Any]) -> None:
+    some, wanted = arrivals(range(12)), Filter.read(conditions)
+    assert rows(Stretch(some, ""), Wish(wanted)) == [x.row for x in some if wanted.matches(x.row)]
+
+
+def test_a_long_message_is_cut_to_the_last_row_of_each_key() -> None:
+    message = Stretch(arrivals(range(COALESCE_ROWS + 1)), "topic:0=501").message(Wish())
+    assert message is not None
+    found = orjson.loads(message.text)
+    assert (message.gated_ms, message.sent_us) == (1_000, 900_000)
+    assert [x["n"] for x in found["rows"]] == [COALESCE_ROWS - 2, COALESCE_ROWS - 1, COALESCE_ROWS]
+    assert (found["coalesced"], found["gated_ms"], found["position"]) == (COALESCE_ROWS - 2, 1_000, "topic:0=501")
+
+
+def rows(stretch: Stretch, wish: Wish | None = None) -> list[dict[str, Any]]:
+    message = stretch.message(wish or Wish())
+    found: list[dict[str, Any]] = orjson.loads(message.text)["rows"] if message else []
+    return found
+
+
+def test_a_pulse_wakes_all_at_once_and_misses_nobody() -> None:
+    async def wait() -> tuple[list[int], int, float]:
+        pulse, began = Pulse(0.05), time.monotonic()
+        waiting = [asyncio.ensure_future(pulse.after(0)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for _ in range(5):
+            pulse.ring()
+        together = await asyncio.gather(*waiting)
+        pulse.ring()
+        second = await pulse.after(1)
+        assert await pulse.after(0) == 2, "one who was busy meanwhile does not wait for the next time"
+        return together, second, time.monotonic() - began
+
+    together, second, passed = asyncio.run(wait())
+    assert (together, second) == ([1, 1, 1], 2)
+    assert passed >= 0.05
+
+
+def test_a_pulse_rests_as_long_as_it_kept_the_loop_busy() -> None:
+    async def wait() -> float:
+        pulse = Pulse(0)
+
+        async def serve() -> None:
+            await pulse.after(0)
+            time.sleep(0.1)
+
+        serving = [asyncio.ensure_future(serve()) for _ in range(2)]
+        await asyncio.sleep(0)
+        began = time.monotonic()
+        pulse.ring()
+        await asyncio.gather(*serving)
+        pulse.ring()
+        await pulse.after(1)
+        return time.monotonic() - began
+
+    assert asyncio.run(wait()) >= 0.4  # twice a tenth of a second for each of two
 
 
 def test_what_is_no_position_is_one_of_no_topic() -> None:
