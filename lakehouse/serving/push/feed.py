@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from lakehouse.errors import SourceError
 from lakehouse.lanes.trouble import pause
-from lakehouse.livetables import LiveSpec
+from lakehouse.livetables import LiveSpec, WindowSpec
 from lakehouse.serving.push.ring import Arrival, Ring, Row, Wish
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import Extent, extents
@@ -144,9 +144,10 @@ class Feed:
             if row is None:
                 continue
             source = (message.partition() or 0, row["_topic_id"], row["_partition"])
-            if row["_offset"] <= self._seen.get(source, -1):
-                continue
-            self._seen[source] = row["_offset"]
+            if not isinstance(self.spec, WindowSpec):  # a window that comes again only replaces itself
+                if row["_offset"] <= self._seen.get(source, -1):
+                    continue
+                self._seen[source] = row["_offset"]
             key = self._latest.key(row)
             arrivals.append(Arrival(source[0], message.offset() or 0, message.timestamp()[1], row, value or b"", key))
         return arrivals
