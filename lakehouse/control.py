@@ -127,6 +127,13 @@ class Control:
         except psycopg.OperationalError as error:
             log.info("Nobody could be told that %s is %s", table, state, exc_info=error)
 
+    def note(self, table: str, detail: dict[str, Any]) -> None:
+        """Write down something about a table's query that changes while its state does not; nobody is told while the server is away."""
+        try:
+            self.run('UPDATE tidemill.table_state SET detail = %s, updated_at = now() WHERE "table" = %s', (Jsonb(detail), table))
+        except psycopg.OperationalError as error:
+            log.info("Nobody could be told how %s fares", table, exc_info=error)
+
     def batches(self, table: str, limit: int = 50) -> list[dict[str, Any]]:
         """Return the latest batches of a table, newest first."""
         return self.run('SELECT * FROM tidemill.batch WHERE "table" = %s ORDER BY finished_at DESC LIMIT %s', (table, limit))

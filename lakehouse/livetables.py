@@ -11,23 +11,22 @@ A live table is declared in the folder ``live/`` of a workspace, one file a feed
 
 from __future__ import annotations
 
-import re
+import ast
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.catalog import Catalog, Input, inputs_of
 from lakehouse.declarations import first_line, load_declaration
+from lakehouse.durations import duration
 from lakehouse.errors import DeclarationError, UnknownNameError
+from lakehouse.windows import FRAME, Windows
 from lakehouse.workspace import Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-_UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
-_DURATION = re.compile(rf"\s*(\d+)\s+({'|'.join(_UNITS)})s?\s*")
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class LiveSpec:
         inputs: Parameter name of ``function`` → the table that is passed for it.
         function: The transformation: selects, filters and joins with reference data.
         description: First line of the function's docstring.
+        windows: What is counted of its rows by windows, if anything.
     """
 
     name: str
@@ -53,6 +53,17 @@ class LiveSpec:
     inputs: Mapping[str, Input] = field(hash=False)
     function: Callable[..., Any]
     description: str
+    windows: Windows | None = None
+
+    @property
+    def feed(self) -> str:
+        """Name of the feed that its rows come from."""
+        return self.name
+
+    @property
+    def reach(self) -> timedelta:
+        """How far back records can matter, on the feed clock."""
+        return self.retention
 
     @property
     def full_name(self) -> str:
@@ -70,8 +81,51 @@ class LiveSpec:
         return f"{self.name}.dlq"
 
 
+@dataclass(frozen=True)
+class WindowSpec(LiveSpec):
+    """The windows of a live table, which the hot store and the push service keep like a live table of its own.
+
+    Its keys are span and group, whose latest state is the last window; in PostgreSQL each window has a row.
+
+    Attributes:
+        table: The live table.
+    """
+
+    table: LiveSpec = field(kw_only=True)
+
+    @classmethod
+    def of(cls, table: LiveSpec) -> WindowSpec:
+        """Return the windows that a live table declares."""
+        assert table.windows is not None
+        own = {x.name: getattr(table, x.name) for x in fields(table)}
+        keys = (FRAME[0], *table.windows.by)
+        return cls(**own | {"name": f"{table.name}_windows", "keys": keys, "sequence_by": FRAME[1], "table": table})
+
+    @property
+    def feed(self) -> str:
+        """Name of the feed that its rows come from."""
+        return self.table.name
+
+    @property
+    def reach(self) -> timedelta:
+        """How far back records can matter, on the feed clock: the oldest window that is kept is whole."""
+        assert self.windows is not None
+        return self.retention + max(self.windows.lengths(self.full_name).values())
+
+    @property
+    def live_topic(self) -> str:
+        """Topic of the windows as they change."""
+        return f"{self.feed}.windows"
+
+
 def live(
-    name: str, *, keys: Sequence[str], sequence_by: str, retention: str = "2 days", window: str = "1 hour"
+    name: str,
+    *,
+    keys: Sequence[str],
+    sequence_by: str,
+    retention: str = "2 days",
+    window: str = "1 hour",
+    windows: Windows | None = None,
 ) -> Callable[[Callable[..., DataFrame]], LiveSpec]:
     """Declare the live table of a feed.
 
@@ -85,23 +139,27 @@ def live(
         sequence_by: TIMESTAMP or integer column that says which state of a key is the later one.
         retention: How long rows are kept, on the feed clock: ``"2 days"``.
         window: How much of the feed clock one partition holds; rows are dropped a partition at a time.
+        windows: What is counted of the rows by windows of event time; the function selects the silver table's event time then.
 
     Raises:
-        DeclarationError: A duration cannot be read, or a parameter is not annotated.
+        DeclarationError: A duration cannot be read, a parameter is not annotated, or windows cannot be what is declared.
     """
 
     def declare(function: Callable[..., DataFrame]) -> LiveSpec:
         if not keys:
             raise DeclarationError(f"live.{name} needs keys: the columns that identify a thing whose latest state is kept.")
+        if windows is not None:
+            windows.check(f"live.{name}")
         return LiveSpec(
             name=name,
             keys=tuple(keys),
             sequence_by=sequence_by,
-            retention=_duration(name, retention),
-            window=_duration(name, window),
+            retention=duration(f"live.{name}", retention),
+            window=duration(f"live.{name}", window),
             inputs=inputs_of(f"live.{name}", function),
             function=function,
             description=first_line(function),
+            windows=windows,
         )
 
     return declare
@@ -129,6 +187,22 @@ def live_files(workspace: Workspace) -> dict[str, Path]:
     return {file.stem: file for file in sorted((workspace.tables / "live").glob("[!_]*.py"))}
 
 
+def live_names(workspace: Workspace) -> list[str]:
+    """Return the names of all live tables and their windows, without importing a file."""
+    names = []
+    for name, file in live_files(workspace).items():
+        nodes = ast.walk(ast.parse(file.read_text()))
+        counted = any(isinstance(node, ast.keyword) and node.arg == "windows" for node in nodes)
+        names += [name, f"{name}_windows"] if counted else [name]
+    return names
+
+
+def with_windows(tables: Mapping[str, LiveSpec]) -> dict[str, LiveSpec]:
+    """Return live tables and, behind them the windows of those that have some; by name."""
+    windows = [WindowSpec.of(spec) for spec in tables.values() if spec.windows is not None]
+    return {**tables, **{spec.name: spec for spec in windows}}
+
+
 def _check(spec: LiveSpec, catalog: Catalog) -> None:
     name = spec.full_name
     try:
@@ -143,10 +217,8 @@ def _check(spec: LiveSpec, catalog: Catalog) -> None:
             raise DeclarationError(f"{name} reads {source}; it can read {ingest.full_name} and reference tables.")
     if ingest.full_name not in sources:
         raise DeclarationError(f"{name} does not read {ingest.full_name}, the good records of its feed.")
-
-
-def _duration(name: str, text: str) -> timedelta:
-    match = _DURATION.fullmatch(text)
-    if match is None or int(match[1]) == 0:
-        raise DeclarationError(f"live.{name}: {text!r} is no duration; write one like '90 minutes' or '2 days'.")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    taken = {x.name for x in catalog.layer("bronze")}
+    if spec.windows is not None and f"{spec.name}_windows" in taken:
+        raise DeclarationError(
+            f"{name} has windows, which are {name}_windows, and there is a feed of that name; rename the feed."
+        )

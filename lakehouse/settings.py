@@ -78,6 +78,10 @@ class FastSettings(_Section):
         "10 minutes",
         description="How long a Real-time Mode batch lasts. Between two there is a pause; a crash reads one again.",
     )
+    windows_trigger: str = Field(
+        "1 second",
+        description="How often windows are computed, when something came. Each time costs the object store a few small files.",
+    )
     refresh_seconds: float = Field(60, gt=0, description="How often reference data is looked at for changes.")
 
 

@@ -61,10 +61,10 @@ def query(
     workspace = Workspace.find()
     settings = Settings.load(workspace)
     if hot:
-        from lakehouse.livetables import live_files
+        from lakehouse.livetables import live_names
         from lakehouse.serving.hot import hot as open_hot
 
-        known = [f"live.{name}" for name in live_files(workspace)]
+        known = [f"live.{name}" for name in live_names(workspace)]
         result = answer(sql, known, open_hot(settings), versions=_versions(version or []), limit=limit, timeout=timeout)
     else:
         known = [name for name in table_files(workspace) if not name.startswith("bronze.")]

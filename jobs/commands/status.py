@@ -124,9 +124,11 @@ def _tables(found: Status) -> RenderableType:
 def _live(found: Status) -> RenderableType:
     from rich.table import Table
 
-    view = Table("live table", "query", "hot sink", box=None, pad_edge=False)
+    view = Table("live table", "query", "hot sink", "computed", "behind", box=None, pad_edge=False)
     for name, live in found.live.items():
-        view.add_row(f"live.{name}", _styled(live.state), _styled(live.sink))
+        computed = _ago(found.at, live.as_of) if live.as_of else "–"
+        behind = "–" if live.behind_seconds is None else f"{live.behind_seconds:,.0f} s"
+        view.add_row(f"live.{name}", _styled(live.state), _styled(live.sink), computed, behind)
     return view
 
 

@@ -1,4 +1,4 @@
-"""The fast lane: one Real-time Mode query a live table, Kafka → parse → the same gate → Kafka.
+"""The fast lane: one Real-time Mode query a live table, Kafka → parse → the same gate → Kafka, and one for its windows.
 
 Good records go to ``<feed>.live`` as the live table's rows, the others to ``<feed>.dlq`` with their reasons; each one says which
 source record it came from. The Kafka sink writes at least once, so readers go by that position, never by the record's own.
@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from py4j.protocol import Py4JNetworkError
@@ -26,14 +26,15 @@ from lakehouse.control import Control
 from lakehouse.deadletter.envelope import POSITION
 from lakehouse.errors import DataLossError, DeclarationError, TidemillError
 from lakehouse.lanes.judge import Judge
-from lakehouse.lanes.records import as_records, kafka_options, read_topic
+from lakehouse.lanes.records import MESSAGE_JSON, as_records, kafka_options, read_topic
 from lakehouse.lanes.reference import digest, read_reference
 from lakehouse.lanes.trouble import LOST, first_line, passes_by_itself, pause, told
-from lakehouse.livetables import LiveSpec
+from lakehouse.lanes.windows import Counted, Freshness, window_messages, windows_of
+from lakehouse.livetables import LiveSpec, WindowSpec
 from lakehouse.quality import load
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import ensure_topic, recent_offsets, topic_id
-from lakehouse.storage.hot import column_type, declare
+from lakehouse.storage.hot import ORIGIN, column_type, declare
 from lakehouse.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ log = logging.getLogger(__name__)
 
 _CONSUMER = {"kafka.max.poll.records": "5000", "kafka.fetch.max.wait.ms": "5", "kafka.check.crcs": "true"}
 _PRODUCER = {"kafka.linger.ms": "0", "kafka.compression.type": "none", "kafka.acks": "all"}
-_JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "ignoreNullFields": "true"}
 # What a live table's function may do to rows: anything else would drop, add or hold back some.
 _ROW_WISE = {"Project", "Join", "SubqueryAlias", "LogicalRDD", "LocalRelation", "ResolvedHint", "View", "Relation", "WithCTE"}
 _SEQUENCES = {"timestamp", "timestamp_ntz", "byte", "short", "integer", "long"}
@@ -63,6 +63,7 @@ class _Run:
     references: dict[str, str] = field(default_factory=dict)
     stale: bool = False
     began: float = field(default_factory=time.monotonic)
+    freshness: Freshness = field(default_factory=Freshness)
 
 
 class FastLane:
@@ -77,7 +78,7 @@ class FastLane:
         spark: SparkSession,
         control: Control,
     ) -> None:
-        """Plan the queries; nothing runs yet."""
+        """Plan the queries of live tables and of windows; nothing runs yet."""
         self._workspace = workspace
         self._settings = settings
         self._catalog = catalog
@@ -127,7 +128,7 @@ class FastLane:
             DeclarationError: The table's function fails, or does what is not row-wise.
             SuiteError: The suite cannot be a gate.
         """
-        ingest = self._catalog.ingest(spec.name)
+        ingest = self._catalog.ingest(spec.feed)
         suite = load(self._workspace, ingest.suite) if ingest.suite else None
         judge = Judge.compile(self._spark, ingest, suite)
         judged = judge.examine(judge.judge(records, keep=["headers"]))
@@ -150,13 +151,29 @@ class FastLane:
         origin = [record[name].alias(f"_{name}") for name in (*POSITION.names, "timestamp")]
         good = record["reasons"].isNull()
         letter = F.struct(*origin, record["reasons"].alias("reasons"), F.base64(record["value"]).alias("value"))
-        value = F.when(good, F.to_json(F.struct(*own, *origin), _JSON)).otherwise(F.to_json(letter, _JSON))
+        value = F.when(good, F.to_json(F.struct(*own, *origin), MESSAGE_JSON)).otherwise(F.to_json(letter, MESSAGE_JSON))
         return rows.select(
             F.when(good, F.lit(spec.live_topic)).otherwise(F.lit(spec.dead_letter_topic)).alias("topic"),
             F.when(good, F.to_json(F.array(*[F.col(f"`{key}`").cast("string") for key in spec.keys]))).alias("key"),
             F.when(record["failures"].isNotNull(), self._refusal(spec, record)).otherwise(value).alias("value"),
             record["headers"].alias("headers"),
         )
+
+    def windows(self, spec: WindowSpec, records: DataFrame, references: Mapping[str, pd.DataFrame], topic_id: str) -> Counted:
+        """Count the good rows of a live table by its windows.
+
+        Args:
+            spec: The windows.
+            records: As in :meth:`rows`.
+            references: As in :meth:`rows`.
+            topic_id: Of the source topic.
+
+        Raises:
+            DeclarationError: As :meth:`rows`, or the windows fail.
+            SuiteError: The suite cannot be a gate.
+        """
+        rows = self.rows(spec.table, records, references)
+        return windows_of(spec, rows, self._catalog.ingest(spec.feed), self._refusal(spec, F.col("_record")), topic_id)
 
     def _refusal(self, spec: LiveSpec, record: Column) -> Column:
         """A record that breaks a ``fail`` rule ends the query: what came before it has passed, itself and the rest have not."""
@@ -167,7 +184,7 @@ class FastLane:
             record["partition"].cast("string"),
             F.lit(", offset "),
             record["offset"].cast("string"),
-            F.lit(f". Mend expectations/{self._catalog.ingest(spec.name).suite} or the source and run again."),
+            F.lit(f". Mend expectations/{self._catalog.ingest(spec.feed).suite} or the source and run again."),
         ]
         return F.raise_error(F.concat(*words)).cast("string")
 
@@ -211,29 +228,45 @@ class FastLane:
         spec, settings = run.spec, self._settings
         run.error = None
         try:
-            source = self._catalog[f"bronze.{spec.name}"].source
+            source = self._catalog[f"bronze.{spec.feed}"].source
             assert source is not None
-            for topic in (source, Kafka(spec.live_topic, source.partitions), Kafka(spec.dead_letter_topic, source.partitions)):
-                ensure_topic(settings, topic)
+            self._ensure_topics(spec, source)
             found = topic_id(settings, source.topic) or ""
             # What is older than the retention would be dropped as it comes. A checkpoint's offsets win over these.
-            begin = {source.topic: {str(x): at for x, at in recent_offsets(settings, source.topic, spec.retention).items()}}
-            messages = read_topic(self._spark, settings, source.topic, _CONSUMER, {"startingOffsets": json.dumps(begin)})
+            begin = {str(x): at for x, at in recent_offsets(settings, source.topic, spec.reach).items()}
+            options = {"startingOffsets": json.dumps({source.topic: begin})}
+            records = as_records(read_topic(self._spark, settings, source.topic, _CONSUMER, options), found)
             references = self.references(spec)
-            rows = self.rows(spec, as_records(messages, found), references)
-            kinds = {x.name: column_type(x.dataType.simpleString()) for x in rows.schema.fields if x.name != "_record"}
+            # A topic that was made again has records from its beginning on: a checkpoint of its own. So have other windows.
+            if isinstance(spec, WindowSpec):
+                counted = self.windows(spec, records, references, found)
+                rows, frame = counted.rows, window_messages(spec, counted.rows)
+                checkpoint = f"windows/{spec.feed}/{counted.counting}"
+            else:
+                rows = self.rows(spec, records, references)
+                frame, checkpoint = self.messages(spec, rows), f"live/{spec.name}/{found}"
+            internal = {"_record", *ORIGIN}
+            kinds = {x.name: column_type(x.dataType.simpleString()) for x in rows.schema.fields if x.name not in internal}
             declare(settings.require("postgres"), spec.name, kinds)  # for those that write and read it without Spark
-            frame = self.messages(spec, rows)
             run.references = _digests(references)
             writer = frame.writeStream.format("kafka").queryName(spec.full_name).outputMode("update")
             writer = writer.options(**{**_PRODUCER, **kafka_options(settings)})
-            # A topic that was made again has records from its beginning on: a checkpoint of its own.
-            writer = writer.option("checkpointLocation", f"{settings.lake_uri}/checkpoints/live/{spec.name}/{found}")
-            run.query = writer.trigger(realTime=settings.fast.batch).start()  # type: ignore[call-overload]  # not in its types
-            run.began = time.monotonic()
+            writer = writer.option("checkpointLocation", f"{settings.lake_uri}/checkpoints/{checkpoint}")
+            run.query = writer.trigger(**_trigger(spec, settings)).start()
+            run.began, run.freshness = time.monotonic(), Freshness()
             self._say(run, "running")
         except Exception as error:  # every failure is classified
             self._failed(run, error)
+
+    def _ensure_topics(self, spec: LiveSpec, source: Kafka) -> None:
+        ensure_topic(self._settings, source)
+        if isinstance(spec, WindowSpec):  # the last row of each window is enough; stamped with the time of day, it may expire
+            retention = str(round(spec.retention.total_seconds() * 1000))
+            options = {"cleanup.policy": "compact,delete", "retention.ms": retention}
+            ensure_topic(self._settings, Kafka(spec.live_topic, partitions=1), options)
+            return
+        for topic in (spec.live_topic, spec.dead_letter_topic):
+            ensure_topic(self._settings, Kafka(topic, source.partitions))
 
     def _watch(self, run: _Run) -> None:
         if run.query is None:
@@ -241,6 +274,10 @@ class FastLane:
         if run.query.isActive:
             if run.pauses and time.monotonic() - run.began > 60:
                 run.pauses = 0
+            if found := run.freshness.look(run.query) if isinstance(run.spec, WindowSpec) else None:
+                if found.dropped:
+                    self._say(run, "running", f"{found.dropped:,} rows came after their windows were closed, and are in none.")
+                self._control.note(run.spec.full_name, {"as_of": found.as_of})
             return
         cause, run.query = run.query.exception(), None
         self._failed(run, cause or TidemillError("Its query ended."))
@@ -254,8 +291,8 @@ class FastLane:
             error = TidemillError(stopped[0])
         elif LOST.search(text) and not isinstance(error, TidemillError):
             error = DataLossError(
-                f"Topic of feed {name} no longer holds records that the fast lane had not read yet; `tidemill status` shows what "
-                "the lake lane has of them."
+                f"Topic of feed {run.spec.feed} no longer holds records that the fast lane had not read yet; `tidemill status` shows "
+                "what the lake lane has of them."
             )
         if passes_by_itself(error, text):
             run.pauses += 1
@@ -294,23 +331,11 @@ class FastLane:
         self._control.say(run.spec.full_name, state, reason)
 
 
-def slots(settings: Settings, catalog: Catalog, tables: Mapping[str, LiveSpec]) -> int:
-    """Return how many task slots the fast lane's driver needs: each partition holds one for as long as the lane runs.
-
-    Raises:
-        DeclarationError: The setting ``fast.cores`` allows fewer.
-    """
-    partitions = 0
-    for name in tables:
-        source = catalog[f"bronze.{name}"].source
-        assert source is not None
-        partitions += source.partitions or settings.kafka.partitions
-    if settings.fast.cores is not None and settings.fast.cores < partitions:
-        raise DeclarationError(
-            f"The live tables read {partitions} partitions, each of which holds a task slot; fast.cores is {settings.fast.cores}. "
-            f"Set TIDEMILL_FAST__CORES={partitions} or more, or leave it out."
-        )
-    return settings.fast.cores or partitions + 1
+def _trigger(spec: LiveSpec, settings: Settings) -> dict[str, Any]:
+    """Say how a query runs, and nothing else does: where Real-time Mode can keep state (Spark 4.3), windows may run in it too."""
+    return (
+        {"processingTime": settings.fast.windows_trigger} if isinstance(spec, WindowSpec) else {"realTime": settings.fast.batch}
+    )
 
 
 def _digests(references: Mapping[str, pd.DataFrame]) -> dict[str, str]:

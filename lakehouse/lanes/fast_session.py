@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from lakehouse.catalog import Catalog
 from lakehouse.control import Control
 from lakehouse.errors import DeclarationError
-from lakehouse.lanes.fast import FastLane, slots
+from lakehouse.lanes.fast import FastLane
 from lakehouse.lanes.sink import HotSink
+from lakehouse.lanes.slots import slots
+from lakehouse.lanes.windows import CONFIGURATION
 from lakehouse.lease import FAST, Lease
-from lakehouse.livetables import LiveSpec, live_tables
+from lakehouse.livetables import LiveSpec, live_tables, with_windows
 from lakehouse.session import build_session
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
@@ -55,7 +57,7 @@ class FastOwner:
 
 
 def declared_tables(workspace: Workspace, catalog: Catalog) -> dict[str, LiveSpec]:
-    """Return the live tables of a workspace.
+    """Return the live tables of a workspace, and their windows, by name.
 
     Raises:
         DeclarationError: There are none.
@@ -63,7 +65,7 @@ def declared_tables(workspace: Workspace, catalog: Catalog) -> dict[str, LiveSpe
     tables = live_tables(workspace, catalog)
     if not tables:
         raise DeclarationError(f"{workspace.tables / 'live'} declares no live table: copy one from the docs, named like a feed.")
-    return tables
+    return with_windows(tables)
 
 
 @contextmanager
@@ -83,7 +85,8 @@ def fast_owning(workspace: Workspace, holder: str) -> Iterator[FastOwner]:
     try:
         Objects(settings).ensure_bucket()
         sized = settings.model_copy(update={"lake": settings.lake.model_copy(update=size)})
-        spark = build_session(sized, f"tidemill {workspace.name} fast", scratch=workspace.state / "spark-fast")
+        scratch = workspace.state / "spark-fast"
+        spark = build_session(sized, f"tidemill {workspace.name} fast", scratch=scratch, extra=CONFIGURATION)
         try:
             yield FastOwner(FastLane(workspace, settings, catalog, tables, spark, control), HotSink(settings, tables, control))
         finally:

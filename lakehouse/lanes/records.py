@@ -12,6 +12,9 @@ from lakehouse.settings import Settings
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+MESSAGE_JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "ignoreNullFields": "true"}
+"""How Spark writes the rows of live topics."""
+
 
 def kafka_options(settings: Settings) -> dict[str, str]:
     """Return what Spark's Kafka source and sink need to find the broker, and to be let in."""

@@ -21,12 +21,13 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from lakehouse.control import Control
 from lakehouse.errors import SourceError
 from lakehouse.lanes.trouble import pause
-from lakehouse.livetables import LiveSpec
+from lakehouse.livetables import LiveSpec, WindowSpec
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import topic_id
 from lakehouse.sources.live import drain, read_row
 from lakehouse.storage.hot import HotTable, declared
 from lakehouse.storage.latest import Latest
+from lakehouse.storage.windows import WindowTable
 from lakehouse.telemetry.latency import Stopwatch, sent_us
 
 log = logging.getLogger(__name__)
@@ -189,7 +190,8 @@ class HotSink:
         columns = declared(self._connection, spec.name)
         if columns is None:  # the lane declares a table before it writes its first row
             raise SourceError(f"Topic {spec.live_topic} holds rows, and no fast lane says of what: `tidemill run --lane fast`.")
-        table = HotTable(self._connection, spec, columns)
+        kind = WindowTable if isinstance(spec, WindowSpec) else HotTable
+        table = kind(self._connection, spec, columns)
         table.prepare()
         watch = Stopwatch(self._valkey, spec.name, "hot")
         self._stores[spec.name] = _Stores(table, Latest(self._valkey, spec), watch, self._topic_id(spec))

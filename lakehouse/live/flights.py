@@ -7,9 +7,27 @@ from pyspark.sql import functions as F
 
 from lakehouse.catalog import Reference, Silver
 from lakehouse.livetables import live
+from lakehouse.windows import Windows
 
 
-@live("flights", keys=["flight_id"], sequence_by="event_time", retention="2 days", window="6 hours")
+@live(
+    "flights",
+    keys=["flight_id"],
+    sequence_by="event_time",
+    retention="2 days",
+    window="6 hours",
+    windows=Windows(
+        by=["carrier"],
+        spans=["1 minute", "5 minutes", "60 minutes"],
+        where="event = 'departed'",
+        measures={
+            "departures": "count(*)",
+            "mean_delay": "avg(delay)",
+            "p50_delay": "approx_percentile(delay, 0.5, 1000)",
+            "p95_delay": "approx_percentile(delay, 0.95, 1000)",
+        },
+    ),
+)
 def flights(
     events: Annotated[DataFrame, Silver("flight_events")],
     airlines: Annotated[DataFrame, Reference("airlines")],

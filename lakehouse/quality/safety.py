@@ -7,12 +7,12 @@ against the table's schema, and only expressions that cannot throw are let throu
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
+from pyspark.logger import PySparkLogger
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from lakehouse.errors import SuiteError
@@ -42,7 +42,7 @@ def check(rows: DataFrame, predicate: Column) -> None:
     Raises:
         SuiteError: It could, or it cannot be analyzed; the message is the end of a sentence.
     """
-    with _quietly():
+    with quietly():
         try:
             (root,) = _children(rows.select(predicate.alias("broken"))._jdf.queryExecution().analyzed().projectList())
         except PySparkException as error:
@@ -130,9 +130,10 @@ def _brief(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep pyspark from logging the stack of an error that becomes one sentence here."""
-    logger = logging.getLogger("SQLQueryContextLogger")
+    # Made as pyspark makes it: a plain logger of that name would make every later error of an expression a TypeError.
+    logger = PySparkLogger.getLogger("SQLQueryContextLogger")
     before = logger.disabled
     logger.disabled = True
     try:

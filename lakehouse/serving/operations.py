@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from lakehouse.catalog import Catalog
 from lakehouse.control import Control
 from lakehouse.errors import ServeError, TidemillError
-from lakehouse.livetables import live_files
+from lakehouse.livetables import live_names
 from lakehouse.settings import Settings
 from lakehouse.telemetry.history import COLUMNS, history
 from lakehouse.telemetry.lane import LaneStatus
@@ -34,7 +34,7 @@ __all__ = [
     "TidemillError",
     "Workspace",
     "docs_folder",
-    "live_files",
+    "live_names",
     "operations",
 ]
 

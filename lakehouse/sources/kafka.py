@@ -6,7 +6,7 @@ kafka-python is the admin client; Spark reads, and :mod:`lakehouse.sources.repla
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -90,11 +90,16 @@ def _connected(**options: Any) -> KafkaAdminClient:
         raise
 
 
-def ensure_topic(settings: Settings, source: Kafka) -> None:
+def ensure_topic(settings: Settings, source: Kafka, options: Mapping[str, str] | None = None) -> None:
     """Make a topic when it is not there; one that is there is left as it is.
 
     Its records never expire by time: replayed records are stamped with the year in which they happened, and the default
     ``retention.ms`` would delete them at once.
+
+    Args:
+        settings: Where the broker is.
+        source: The topic.
+        options: Options of the topic, which win over those here.
     """
     wanted = {
         source.topic: {
@@ -104,6 +109,7 @@ def ensure_topic(settings: Settings, source: Kafka) -> None:
                 "retention.bytes": "-1",
                 "max.message.bytes": str(MAX_MESSAGE_BYTES),
                 "message.timestamp.type": "CreateTime",
+                **(options or {}),
             },
         }
     }

@@ -6,7 +6,7 @@ again changes nothing. Partitions are made before rows need them, and dropped wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -169,13 +169,13 @@ class HotTable:
         fresh = [row for row in rows if row["_timestamp"] >= horizon]
         expired = Landed(expired=len(rows) - len(fresh))
         with self._connection.transaction():
-            self._make_partitions(row["_timestamp"] for row in fresh)
+            self._make_room(fresh)
         landed = self._copy_what_fits(fresh)
         self._connection.execute(
             "INSERT INTO hot.clock VALUES (%s, %s) ON CONFLICT (feed) DO UPDATE SET at = greatest(hot.clock.at, excluded.at)",
             (self._spec.name, self._clock),
         )
-        self._drop_partitions(horizon)
+        self._let_go(horizon)
         return landed + expired
 
     def latest(self) -> Iterator[dict[str, Any]]:
@@ -215,8 +215,9 @@ class HotTable:
     def _number(self, moment: datetime) -> int:
         return int((moment - _EPOCH) // self._spec.window)
 
-    def _make_partitions(self, moments: Iterable[datetime]) -> None:
-        wanted = {self._number(moment) for moment in moments}
+    def _make_room(self, rows: Sequence[Row]) -> None:
+        """Make the partitions that rows need."""
+        wanted = {self._number(row["_timestamp"]) for row in rows}
         if wanted:
             wanted.add(max(wanted) + 1)  # ahead, so that the first rows of a window do not wait for it
         if not (missing := wanted - self._windows):
@@ -231,7 +232,8 @@ class HotTable:
             )
         self._windows |= missing
 
-    def _drop_partitions(self, horizon: datetime) -> None:
+    def _let_go(self, horizon: datetime) -> None:
+        """Drop the partitions that hold nothing but what is older."""
         gone = {number for number in self._windows if _EPOCH + (number + 1) * self._spec.window <= horizon}
         if not gone:
             return
@@ -256,13 +258,15 @@ class HotTable:
             with cursor.copy(sql.SQL("COPY arriving ({}) FROM STDIN").format(names)) as copy:
                 for row in rows:
                     copy.write_row([_text(row.get(name)) for name in self._columns])
-            cursor.execute(
-                sql.SQL("INSERT INTO {} ({names}) SELECT {names} FROM arriving ON CONFLICT DO NOTHING").format(
-                    self._table, names=names
-                )
-            )
+            cursor.execute(self._insert(names))
             written = cursor.rowcount
         return Landed(written=written, known=len(rows) - written)
+
+    def _insert(self, names: sql.Composable) -> sql.Composed:
+        """Return the statement that takes what is in ``arriving`` into the table."""
+        return sql.SQL("INSERT INTO {} ({names}) SELECT {names} FROM arriving ON CONFLICT DO NOTHING").format(
+            self._table, names=names
+        )
 
     def _copy_what_fits(self, rows: Sequence[Row]) -> Landed:
         """Copy rows; the one that PostgreSQL refuses is found by halves, and put aside with what it says."""

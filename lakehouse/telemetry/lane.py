@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -38,7 +39,7 @@ class LaneStatus(BaseModel):
 
 
 class LiveStatus(BaseModel):
-    """One live table.
+    """One live table, or its windows.
 
     Attributes:
         state: Of its query: ``running``, ``paused``, ``stopped`` or ``idle``.
@@ -46,6 +47,8 @@ class LiveStatus(BaseModel):
         sink: Of the hot sinks, as the last one said: ``running``, ``paused`` or ``idle``.
         sink_sentence: Why.
         latency: Hop → how old rows were at its end, over the last minute; without the hops that no row went.
+        as_of: Windows: when their query last looked for records.
+        behind_seconds: Windows: how far their rows in the hot store are behind those of the live table, on the feed clock.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +58,8 @@ class LiveStatus(BaseModel):
     sink: str
     sink_sentence: str
     latency: Hops = {}
+    as_of: datetime | None = None
+    behind_seconds: float | None = None
 
 
 def lane_status(ledger: Ledger | None) -> LaneStatus:
@@ -111,10 +116,14 @@ def live_status(name: str, ledger: Ledger | None, lane: LaneStatus, hops: Hops) 
     state = query.get("state", "idle")
     if lane.state != "running" and state in ("running", "paused"):  # it was killed before it could say so
         state = "idle"
+    as_of = (query.get("detail") or {}).get("as_of")
+    feed, own = ledger.clocks.get(name.removesuffix("_windows")), ledger.clocks.get(name)
     return LiveStatus(
         state=state,
         sentence=query.get("reason", ""),
         sink=sink.get("state", "idle"),
         sink_sentence=sink.get("reason", ""),
         latency=hops,
+        as_of=datetime.fromisoformat(as_of) if as_of else None,
+        behind_seconds=max(0.0, (feed - own).total_seconds()) if as_of and feed and own else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -109,6 +109,8 @@ class Ledger:
         undeclared: Feed → field → records.
         validated: Table → its row in ``validated``.
         lease: The row of the writer's lease, if there ever was a writer, with ``alive``.
+        fast_lease: The same of the fast lane.
+        clocks: Live table, or its windows → the feed clock that its rows in the hot store have come to.
     """
 
     now: datetime
@@ -121,6 +123,7 @@ class Ledger:
     validated: Mapping[str, Mapping[str, Any]]
     lease: Mapping[str, Any] | None
     fast_lease: Mapping[str, Any] | None = None
+    clocks: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def open_control(settings: Settings) -> Control | None:
@@ -159,6 +162,7 @@ def read_ledger(control: Control, tables: Sequence[str], ingest: Sequence[str], 
             own = last.get(table)
             since = own.finished_at - timedelta(milliseconds=own.duration_ms, seconds=-SLACK_SECONDS) if own else _EVER
             waiting[table] = Waiting(**ask(_WAITING, LATE_SECONDS, list(inputs), since)[0])
+        hot = ask("SELECT to_regclass('hot.clock') IS NOT NULL AS is_there")[0]["is_there"]
         return Ledger(
             now=ask("SELECT now() AS now")[0]["now"],
             states={row["table"]: row for row in ask("SELECT * FROM tidemill.table_state")},
@@ -170,6 +174,7 @@ def read_ledger(control: Control, tables: Sequence[str], ingest: Sequence[str], 
             validated={row["table"]: row for row in ask("SELECT * FROM tidemill.validated")},
             lease=leases.get(LAKE),
             fast_lease=leases.get(FAST),
+            clocks={row["feed"]: row["at"] for row in ask("SELECT feed, at FROM hot.clock")} if hot else {},
         )
 
 

@@ -16,7 +16,7 @@ import valkey
 from lakehouse.catalog import Catalog, TableSpec
 from lakehouse.control import Control
 from lakehouse.errors import TidemillError
-from lakehouse.livetables import live_files
+from lakehouse.livetables import live_names
 from lakehouse.settings import PARTS, Part, Settings
 from lakehouse.sources.kafka import Extent, extents
 from lakehouse.stack import supervisor
@@ -98,7 +98,7 @@ class StatusReader:
         return extents(settings, topics, _KAFKA_TIMEOUT_MS)
 
     def _hops(self, settings: Settings) -> dict[str, Hops]:
-        live = live_files(self._workspace)
+        live = live_names(self._workspace)
         if not live:
             return {}
         with valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=3, socket_connect_timeout=3) as client:
@@ -173,7 +173,7 @@ class _Reading:
 
     def status(self, notes: list[str], feeds: dict[str, FeedStatus]) -> Status:
         ledger = self.ledger
-        live = live_files(self._workspace)
+        live = live_names(self._workspace)
         fast = fast_lane_status(ledger) if live else None
         return Status(
             at=ledger.now.astimezone(UTC) if ledger else datetime.now(UTC),

@@ -9,7 +9,7 @@ import pytest
 
 from lakehouse.catalog import Catalog
 from lakehouse.errors import DeclarationError, UnknownNameError
-from lakehouse.livetables import LiveSpec, live_tables
+from lakehouse.livetables import LiveSpec, WindowSpec, live_names, live_tables, with_windows
 from lakehouse.workspace import Workspace
 
 FILES = {
@@ -35,6 +35,7 @@ LIVE = """
 from typing import Annotated, Any
 from lakehouse.catalog import Reference, Silver
 from lakehouse.livetables import live
+from lakehouse.windows import Windows
 
 @live({arguments})
 def tides(rows: Annotated[Any, Silver("{reads}")]) -> Any:
@@ -42,6 +43,7 @@ def tides(rows: Annotated[Any, Silver("{reads}")]) -> Any:
     return rows
 """
 GOOD = '"tides", keys=["gauge"], sequence_by="at"'
+WINDOWS = ', windows=Windows(by=["gauge"], spans=["1 minute", "2 hours"], measures={"n": "count(*)"})'
 
 
 @pytest.fixture
@@ -87,5 +89,38 @@ def test_what_cannot_run_is_refused_by_name(
         found(text, name)
 
 
+def test_windows_are_kept_like_a_live_table_of_their_own(found: Callable[..., dict[str, LiveSpec]]) -> None:
+    tables = with_windows(found(LIVE.format(arguments=GOOD + WINDOWS + ', retention="3 hours"', reads="tides")))
+    assert list(tables) == ["tides", "tides_windows"]
+    windows = tables["tides_windows"]
+    assert isinstance(windows, WindowSpec)
+    assert (windows.feed, windows.table, windows.full_name) == ("tides", tables["tides"], "live.tides_windows")
+    assert (windows.live_topic, windows.keys, windows.sequence_by) == ("tides.windows", ("span", "gauge"), "window_start")
+    assert windows.retention == timedelta(hours=3)
+    assert windows.windows is not None
+    assert windows.windows.lengths("x") == {"1 minute": timedelta(minutes=1), "2 hours": timedelta(hours=2)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"2 hours"', '"soon"', r"live\.tides: a span of its windows: 'soon' is no duration"),
+        ('"2 hours"', '"60 seconds"', "two of its windows' spans are the same: 1 minute, 60 seconds"),
+        ('["1 minute", "2 hours"]', "[]", "its windows need spans"),
+        ('{"n": "count(*)"}', "{}", "its windows need measures"),
+        ('["gauge"]', '"gauge"', r'by of its windows is a list: \["gauge"\]'),
+        ('"n":', '"gauge":', "its windows have gauge twice"),
+        ('"n":', '"window_end":', "its windows have window_end twice; .* other than span, window_start"),
+        ('"n":', '"_n":', r"its windows name \['_n'\]"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused_by_name(
+    found: Callable[..., dict[str, LiveSpec]], old: str, new: str, words: str
+) -> None:
+    with pytest.raises(DeclarationError, match=words):
+        found(LIVE.format(arguments=GOOD + WINDOWS.replace(old, new), reads="tides"))
+
+
 def test_the_reference_workspace_has_its_flights(reference_workspace: Workspace, catalog: Catalog) -> None:
-    assert list(live_tables(reference_workspace, catalog)) == ["flights"]
+    tables = with_windows(live_tables(reference_workspace, catalog))
+    assert list(tables) == live_names(reference_workspace) == ["flights", "flights_windows"]

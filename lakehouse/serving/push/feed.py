@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from lakehouse.errors import SourceError
 from lakehouse.lanes.trouble import pause
-from lakehouse.livetables import LiveSpec
+from lakehouse.livetables import LiveSpec, WindowSpec
 from lakehouse.serving.push.filters import Filter
 from lakehouse.serving.push.pulse import Pulse
 from lakehouse.serving.push.ring import Ring
@@ -176,9 +176,10 @@ class Feed:
             if row is None:
                 continue
             source = (message.partition() or 0, row["_topic_id"], row["_partition"])
-            if row["_offset"] <= self._seen.get(source, -1):
-                continue
-            self._seen[source] = row["_offset"]
+            if not isinstance(self.spec, WindowSpec):  # a window that comes again only replaces itself
+                if row["_offset"] <= self._seen.get(source, -1):
+                    continue
+                self._seen[source] = row["_offset"]
             key, gated_ms = self._latest.key(row), message.timestamp()[1]
             arrivals.append(Arrival(source[0], message.offset() or 0, gated_ms, sent_us(message, row), row, value or b"", key))
         return arrivals

@@ -17,8 +17,9 @@ from lakehouse.catalog import Catalog, Reference, Silver
 from lakehouse.control import Control
 from lakehouse.deadletter.envelope import RECORD
 from lakehouse.errors import DeclarationError
-from lakehouse.lanes.fast import FastLane, slots
-from lakehouse.livetables import live, live_tables
+from lakehouse.lanes.fast import FastLane
+from lakehouse.lanes.slots import slots
+from lakehouse.livetables import live, live_tables, with_windows
 from lakehouse.replay import flights as replayed
 from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
@@ -157,3 +158,8 @@ def test_slots_are_counted_before_the_driver_starts(catalog: Catalog, reference_
     assert slots(Settings.model_validate({"kafka": {"partitions": 4}}), catalog, tables) == 5
     with pytest.raises(DeclarationError, match=r"4 partitions.*TIDEMILL_FAST__CORES=4"):
         slots(Settings.model_validate({"kafka": {"partitions": 4}, "fast": {"cores": 3}}), catalog, tables)
+    counted = with_windows(tables)  # Real-time queries would leave nothing to a query of windows
+    assert slots(Settings.model_validate({"kafka": {"partitions": 4}}), catalog, counted) == 6
+    assert slots(Settings.model_validate({"kafka": {"partitions": 4}, "fast": {"cores": 5}}), catalog, counted) == 5
+    with pytest.raises(DeclarationError, match=r"windows need one more; fast.cores is 4.*TIDEMILL_FAST__CORES=5"):
+        slots(Settings.model_validate({"kafka": {"partitions": 4}, "fast": {"cores": 4}}), catalog, counted)
