@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ import valkey
 from pydantic import BaseModel, ConfigDict, Field
 
 from lakehouse.errors import TidemillError
+from lakehouse.serving.push.endpoint import OLDEST
 from lakehouse.serving.push.feed import Feed
 from lakehouse.serving.push.filters import Filter, FilterError
 from lakehouse.serving.push.ring import Batch, Encoded, Ring, Wish
@@ -32,7 +33,8 @@ class Request(BaseModel):
     Attributes:
         filter: Which rows, as :meth:`~lakehouse.serving.push.filters.Filter.read` takes it.
         columns: Which columns; all when empty.
-        position: Where it was, from an earlier message; from now on when left out.
+        position: Where it was, from an earlier message; ``oldest``: all rows that are kept; from now on when left out.
+        every: Whether it wants every row, in as many frames as that takes, and never only the last one of each key.
         snapshot: Whether it wants the latest state of each key first, and after a gap.
         frame_ms: Shortest time between two frames, milliseconds.
     """
@@ -42,6 +44,7 @@ class Request(BaseModel):
     filter: dict[str, Any] = {}
     columns: list[str] = Field([], max_length=500)
     position: str | None = Field(None, max_length=10_000)
+    every: bool = False
     snapshot: bool = False
     frame_ms: int = Field(50, ge=0, le=60_000)
 
@@ -108,7 +111,7 @@ class Subscriber:
 
     async def _begin(self, ring: Ring) -> int:
         if self._request.position is not None:
-            missed = ring.after(self._request.position)
+            missed = ring.since(ring.oldest) if self._request.position == OLDEST else ring.after(self._request.position)
             if missed is None:
                 return await self._gap(ring, "What came since is no longer kept here.")
             cursor = ring.head
@@ -130,10 +133,14 @@ class Subscriber:
         return cursor
 
     async def _rows(self, ring: Ring, batches: list[Batch]) -> None:
+        for part in _parts(batches) if self._request.every else [batches]:
+            await self._some_rows(ring, part)
+
+    async def _some_rows(self, ring: Ring, batches: list[Batch]) -> None:
         rows = [row for batch in batches for row in batch.wanted(self._wish)]
         if not rows:
             return
-        kept = _last_of_each(rows) if len(rows) > COALESCE_ROWS else rows
+        kept = _last_of_each(rows) if len(rows) > COALESCE_ROWS and not self._request.every else rows
         head = {
             "type": "rows",
             "position": ring.position_at(batches[-1].ends),
@@ -155,6 +162,20 @@ class Subscriber:
 
 def _frame(head: dict[str, Any], rows: list[bytes]) -> str:
     return (orjson.dumps(head)[:-1] + b',"rows":[' + b",".join(rows) + b"]}").decode()
+
+
+def _parts(batches: list[Batch]) -> Iterator[list[Batch]]:
+    """Yield batches for one frame after the other; a frame is full with :data:`COALESCE_ROWS` rows."""
+    part: list[Batch] = []
+    rows = 0
+    for batch in batches:
+        part.append(batch)
+        rows += len(batch.arrivals)
+        if rows >= COALESCE_ROWS:
+            yield part
+            part, rows = [], 0
+    if part:
+        yield part
 
 
 def _last_of_each(rows: list[Encoded]) -> list[Encoded]:
