@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apps.frame import Section, frame, keep_fresh
+from apps.live.shade import shade
 from lakehouse.serving.operations import TidemillError, Workspace, live_files
 from lakehouse.serving.push.endpoint import Endpoint
 from widgets.flow import Flow
@@ -14,7 +15,8 @@ _TICKET_SECONDS = 20.0  # a ticket lets in for a minute
 
 def page(workspace: Workspace) -> Any:
     """Return the page of one visitor."""
-    flow = Flow(feed=_feed(workspace))
+    feed = _feed(workspace)
+    flow = Flow(feed=feed)
 
     def show(endpoint: Endpoint) -> None:
         flow.param.update(url=endpoint.url, ticket=endpoint.ticket, trouble="")
@@ -23,7 +25,7 @@ def page(workspace: Workspace) -> Any:
         flow.trouble = str(error)
 
     keep_fresh(lambda: Endpoint.of(workspace), show, fail, _TICKET_SECONDS)
-    return frame("live", workspace, [Section("flow", flow, kind="plain")])
+    return frame("live", workspace, [Section("flow", flow, kind="plain"), shade(workspace, feed)])
 
 
 def _feed(workspace: Workspace) -> str:

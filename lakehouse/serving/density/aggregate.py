@@ -18,7 +18,7 @@ from lakehouse.serving.density.events import PREFERRED, Events, Floats, Whole
 
 ROWS = 128
 MOMENTS = 512
-HOURS = 144  # ten minutes each
+HOURS = 288  # five minutes each
 DAY = 86_400_000_000.0  # microseconds
 
 _SECOND = 20  # 2 ** 20 microseconds

@@ -31,6 +31,7 @@ _DRAW_SECONDS = 1.0  # at most one picture in so much time
 _RETRY_SECONDS = 2.0
 _SEED_SECONDS = 10.0  # before the hot store is asked again for what it did not give; twice that the next time, and so on
 _AWAY = "The push service does not answer; what happens meanwhile is added when it does."
+_NONE = "No events yet."
 _GAP = "There was a gap: events may be missing."
 
 
@@ -119,7 +120,8 @@ class Watch:
         with self._lock:
             of, columns = self._aggregate, self._columns
             if of is None or columns is None or of.value is None:
-                return Picture(version, trouble=trouble, warning=warning)
+                unknown = f"None of the {of.events:,} events so far has a {columns.value}." if of and columns else ""
+                return Picture(version, events=of.events if of else 0, trouble=trouble or unknown, warning=warning)
             return Picture(
                 version,
                 columns.value,
@@ -154,7 +156,7 @@ class Watch:
         self._hush = hush = threading.Event()
 
         def tell(answers: bool) -> None:
-            self._trouble = "" if answers else _AWAY
+            self._trouble = _AWAY if not answers else "" if self._aggregate else _NONE
             if not answers and Endpoint.last(self._workspace) not in (endpoint, None):
                 hush.set()  # it was started anew, and listens elsewhere
 
