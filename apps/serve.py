@@ -16,6 +16,7 @@ from tornado.web import RedirectHandler
 from tornado.websocket import WebSocketClosedError
 
 from apps.pages import Page, load_pages
+from lakehouse.serving.density.watch import unwatch
 from lakehouse.serving.operations import ServeError, Workspace, docs_folder
 
 HOME = "operations"
@@ -37,13 +38,14 @@ class Served:
     _loop: IOLoop
     _server: Any
     _thread: threading.Thread
+    _workspace: Workspace
 
     def page(self, name: str) -> str:
         """Return the address of a page."""
         return f"{self.url.rpartition('/')[0]}/{name}"
 
     def stop(self) -> None:
-        """Close all sessions and give the port back."""
+        """Close all sessions, give the port back, and end what follows live tables for them."""
 
         def end() -> None:
             self._server.stop()
@@ -52,6 +54,7 @@ class Served:
         if self._thread.is_alive():
             self._loop.add_callback(end)
             self._thread.join(10)
+        unwatch(self._workspace)
 
 
 def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1") -> Served:
@@ -82,7 +85,7 @@ def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1") -> Se
             failed.append(error)
             ready.set()
             return
-        started.append(Served(f"http://{address}:{port}/{HOME}", port, loop, server, thread))
+        started.append(Served(f"http://{address}:{port}/{HOME}", port, loop, server, thread, workspace))
         loop.add_callback(ready.set)
         loop.start()
         loop.close(all_fds=True)

@@ -104,7 +104,8 @@ export function render({ model }) {
   }
 
   function hear(message) {
-    if (message.position) position = message.position
+    // Not the greeting's: what comes between that position and this page's is still to be sent.
+    if (message.position && message.type !== "hello") position = message.position
     if (message.type === "hello") state("good", "●", "Live", `${model.feed}: rows arrive as they pass the gate`)
     if (message.type === "error" || message.type === "gap") said = message.reason
     if (message.type === "snapshot") {

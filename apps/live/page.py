@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apps.frame import Section, frame, keep_fresh
+from apps.live.shade import shade
 from lakehouse.serving.operations import TidemillError, Workspace, live_names
 from lakehouse.serving.push.endpoint import Endpoint
 from widgets.flow import Flow
@@ -26,7 +27,8 @@ def page(workspace: Workspace) -> Any:
         flow.trouble = str(error)
 
     keep_fresh(lambda: Endpoint.of(workspace), show, fail, _TICKET_SECONDS)
-    return frame("live", workspace, [Section("flow", flow, kind="plain"), Section("tally", tally, kind="plain")])
+    sections = [Section("flow", flow, kind="plain"), shade(workspace, feed), Section("tally", tally, kind="plain")]
+    return frame("live", workspace, sections)
 
 
 def _feeds(workspace: Workspace) -> tuple[str, str]:

@@ -6,20 +6,21 @@ for change in subscribe(Endpoint.of(workspace), "flights", filter={"carrier": "U
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from lakehouse.errors import SourceError
 from lakehouse.serving.push.access import PROTOCOL
 from lakehouse.serving.push.endpoint import Endpoint
 
 _LONGEST_PAUSE = 5.0
+_GLANCE = 0.5  # seconds between two looks at whether to stop
 
 
 @dataclass(frozen=True)
@@ -52,24 +53,32 @@ def subscribe(
     position: str | None = None,
     snapshot: bool = False,
     frame_ms: int = 50,
-) -> Iterator[Change]:
-    """Yield what changes in a live table, without end; a connection that breaks is made again where it was.
+    every: bool = False,
+    stop: threading.Event | None = None,
+    tell: Callable[[bool], None] = lambda answers: None,
+) -> Generator[Change, None, None]:
+    """Yield what changes in a live table, until it is stopped; a connection that breaks is made again where it was.
 
     Args:
         endpoint: Where the push service is.
         feed: Name of the feed.
         filter: Column → value, list of values, or comparisons: ``{"delay": {"ge": 15}}``; all must hold.
         columns: Which columns; all when empty.
-        position: From where on; from now on when left out.
+        position: From where on; ``oldest``: from the oldest rows that the service keeps; from now on when left out.
         snapshot: Begin with the latest state of each key.
         frame_ms: Shortest time between two changes, milliseconds.
+        every: Every row, however many come at once; otherwise, of many, the last one of each key.
+        stop: Set by another thread: end within a second.
+        tell: Called with whether the service answers, at each try.
 
     Raises:
         SourceError: The service does not let this client in, or says that what it asks for means nothing.
     """
-    request: dict[str, Any] = {"filter": dict(filter or {}), "columns": list(columns), "snapshot": snapshot, "frame_ms": frame_ms}
+    request: dict[str, Any] = {"filter": dict(filter or {}), "columns": list(columns), "snapshot": snapshot}
+    request |= {"frame_ms": frame_ms, "every": every}
+    stop = stop or threading.Event()
     pause = 0.1
-    while True:
+    while not stop.is_set():
         try:
             with connect(
                 f"{endpoint.url}/live/{feed}",
@@ -79,11 +88,13 @@ def subscribe(
                 proxy=None,
             ) as socket:
                 socket.send(orjson.dumps(request | {"position": position}).decode())
-                for text in socket:
-                    message = orjson.loads(text)
+                for message in _messages(socket, stop):
                     kind, at, pause = message.pop("type"), message.pop("position", position), 0.1
-                    if kind != "hello" or position is None:  # it says where the service is, not what this client has
-                        position = at
+                    if kind == "hello":
+                        tell(True)
+                        if position is not None or snapshot:  # what came before "now" is still to come
+                            continue
+                    position = at
                     if kind in ("rows", "snapshot", "gap"):
                         yield Change(kind, message.pop("rows", ()), position or "", **message)
         except InvalidStatus as error:
@@ -94,5 +105,15 @@ def subscribe(
                 raise SourceError(f"The push service says: {error.rcvd.reason}") from error
         except (OSError, InvalidHandshake):  # it is away, and will be back
             pass
-        time.sleep(pause)
+        tell(False)
+        stop.wait(pause)
         pause = min(_LONGEST_PAUSE, pause * 2)
+
+
+def _messages(socket: ClientConnection, stop: threading.Event) -> Iterator[dict[str, Any]]:
+    """Yield what the service says until it closes the connection, or this is to stop."""
+    while not stop.is_set():
+        try:
+            yield orjson.loads(socket.recv(timeout=_GLANCE))
+        except TimeoutError:
+            continue

@@ -6,13 +6,14 @@ parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
 import adbc_driver_postgresql
 import psycopg
-from arro3.core import Array, DataType, RecordBatch, Table
+from arro3.core import Array, DataType, RecordBatch, RecordBatchReader, Table
 from psycopg import sql
 
 from lakehouse.errors import QueryFailedError
@@ -49,8 +50,24 @@ class HotSource:
         """Names of its columns; those that say where a row came from are last."""
         return sorted(self._types, key=lambda name: name in ORIGIN)
 
+    @property
+    def types(self) -> Mapping[str, str]:
+        """Column → its type in PostgreSQL."""
+        return dict(self._types)
+
     def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> Table:
         """Return the rows that fulfil the conditions which PostgreSQL surely understands as DuckDB does."""
+        with self._reading(columns, conditions) as stream:
+            return Table.from_arrow(stream)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[RecordBatch]:
+        """Yield all rows, some at a time, however many there are."""
+        with self._reading(columns, ()) as stream:
+            yield from RecordBatchReader.from_stream(stream)
+
+    @contextmanager
+    def _reading(self, columns: Sequence[str], conditions: Collection[Condition]) -> Iterator[Any]:
+        """Ask PostgreSQL, and give its answer as a stream of Arrow batches."""
         where, values = self._where(conditions)
         names = sql.SQL(", ").join(sql.Identifier(name) for name in columns)
         query = sql.SQL("SELECT {} FROM {}{}").format(names, sql.Identifier("hot", self._name), where)
@@ -66,7 +83,7 @@ class HotSource:
                     schema, array = _parameters(values).__arrow_c_array__()
                     statement.bind(array, schema)
                 stream, _ = statement.execute_query()
-                return Table.from_arrow(stream)
+                yield stream
         except adbc_driver_manager.Error as error:
             raise QueryFailedError(f"live.{self._name} cannot be read: {str(error).splitlines()[0]}") from error
 

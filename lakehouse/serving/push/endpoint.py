@@ -11,6 +11,9 @@ from lakehouse.serving.push.access import Access
 from lakehouse.stack.state import write_private
 from lakehouse.workspace import Workspace
 
+OLDEST = "oldest"
+"""The position before all rows that the service keeps."""
+
 
 @dataclass(frozen=True)
 class Endpoint:

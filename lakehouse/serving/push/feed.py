@@ -55,7 +55,7 @@ class Feed:
         self._looked_at = 0.0
         self._read_once = asyncio.Event()
         self._pulses: WeakValueDictionary[int, Pulse] = WeakValueDictionary()
-        self._wishes: WeakValueDictionary[tuple[Filter, tuple[str, ...]], Wish] = WeakValueDictionary()
+        self._wishes: WeakValueDictionary[tuple[Filter, tuple[str, ...], bool], Wish] = WeakValueDictionary()
         self._stop = threading.Event()
         self._seen: dict[tuple[int, str, int], int] = {}
         self._thread = threading.Thread(target=self._follow, name=f"push-{spec.name}", daemon=True)
@@ -79,9 +79,9 @@ class Feed:
         """
         return self._pulses.setdefault(milliseconds, Pulse(milliseconds / 1000))
 
-    def wish(self, filter: Filter, columns: tuple[str, ...]) -> Wish:
+    def wish(self, filter: Filter, columns: tuple[str, ...], every: bool) -> Wish:
         """Return the one wish of all who ask alike, which is found again without comparing lists of values."""
-        return self._wishes.setdefault((filter, columns), Wish(filter, columns))
+        return self._wishes.setdefault((filter, columns, every), Wish(filter, columns, every))
 
     async def ready(self) -> Ring:
         """Wait until the recent rows are read."""

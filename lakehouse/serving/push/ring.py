@@ -74,7 +74,7 @@ class Ring:
     @property
     def position(self) -> str:
         """The position after the last row, as :func:`read_position` reads it."""
-        return f"{self.topic_id}:" + ",".join(f"{partition}={offset}" for partition, offset in sorted(self._ends.items()))
+        return self._position(self._ends)
 
     def since(self, number: int) -> Stretch:
         """Return what came in the batches from a number on; the same one for all who ask before there are more."""
@@ -83,14 +83,31 @@ class Ring:
             self._stretches[number] = Stretch(list(chain.from_iterable(x.arrivals for x in batches)), self.position)
         return self._stretches[number]
 
-    def after(self, position: str) -> Stretch | None:
-        """Return what came after a position; ``None`` when that is not all here any more."""
+    def each_since(self, number: int) -> list[Stretch]:
+        """Return the batches from a number on, each for itself."""
+        return [Stretch(batch.arrivals, self._position(batch.ends)) for batch in self._batches if batch.number >= number]
+
+    def after(self, position: str) -> tuple[Stretch, int] | None:
+        """Return what came after a position: the rest of the batch that it lies in, and the number of the first one behind that.
+
+        ``None`` when that is not all here any more.
+        """
         topic_id, offsets = read_position(position)
         if topic_id != self.topic_id or any(offsets.get(x, 0) < begin for x, begin in self._begins.items()):
             return None
         if any(offset > self._ends.get(partition, 0) for partition, offset in offsets.items()):
             return None
-        return Stretch([x for x in self.arrivals() if x.offset >= offsets.get(x.partition, 0)], self.position)
+        rest: list[Arrival] = []
+        ends: Mapping[int, int] = self._begins
+        for batch in self._batches:
+            left = [x for x in batch.arrivals if x.offset >= offsets.get(x.partition, 0)]
+            if len(left) == len(batch.arrivals) > 0:
+                return Stretch(rest, self._position(ends)), batch.number
+            rest, ends = rest + left, batch.ends
+        return Stretch(rest, self.position), self.head
+
+    def _position(self, ends: Mapping[int, int]) -> str:
+        return f"{self.topic_id}:" + ",".join(f"{partition}={offset}" for partition, offset in sorted(ends.items()))
 
     def arrivals(self) -> Iterator[Arrival]:
         """Yield all rows that are here, oldest first."""

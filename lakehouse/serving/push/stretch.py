@@ -51,10 +51,12 @@ class Wish:
     Attributes:
         filter: Which rows.
         columns: Which columns of them; empty: the row as it is, with the columns that say where it came from.
+        every: Every row, however many there are.
     """
 
     filter: Filter = field(default_factory=Filter)
     columns: tuple[str, ...] = ()
+    every: bool = False
 
     def write(self, row: Row) -> bytes:
         """Return a row as it is sent."""
@@ -99,7 +101,7 @@ class Stretch:
         return self._messages[wish]
 
     def _message(self, wish: Wish, numbers: Sequence[int]) -> Message:
-        kept = self._last_of_each(numbers) if len(numbers) > COALESCE_ROWS else numbers
+        kept = self._last_of_each(numbers) if len(numbers) > COALESCE_ROWS and not wish.every else numbers
         gated_ms = min(self._arrivals[x].gated_ms for x in numbers)
         sent = [at for x in numbers if (at := self._arrivals[x].sent_us) is not None]
         head = {

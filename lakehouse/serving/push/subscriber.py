@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ import valkey
 from pydantic import BaseModel, ConfigDict, Field
 
 from lakehouse.errors import TidemillError
+from lakehouse.serving.push.endpoint import OLDEST
 from lakehouse.serving.push.feed import Feed
 from lakehouse.serving.push.filters import Filter, FilterError
 from lakehouse.serving.push.ring import Ring
@@ -31,7 +32,8 @@ class Request(BaseModel):
     Attributes:
         filter: Which rows, as :meth:`~lakehouse.serving.push.filters.Filter.read` takes it.
         columns: Which columns; all when empty.
-        position: Where it was, from an earlier message; from now on when left out.
+        position: Where it was, from an earlier message; ``oldest``: all rows that are kept; from now on when left out.
+        every: Whether it wants every row, in as many frames as that takes, and never only the last one of each key.
         snapshot: Whether it wants the latest state of each key first, and after a gap.
         frame_ms: Shortest time between two frames, milliseconds.
         latency: Whether it wants to hear, every few seconds, how old rows are at each hop.
@@ -42,6 +44,7 @@ class Request(BaseModel):
     filter: dict[str, Any] = {}
     columns: list[str] = Field([], max_length=500)
     position: str | None = Field(None, max_length=10_000)
+    every: bool = False
     snapshot: bool = False
     frame_ms: int = Field(50, ge=0, le=60_000)
     latency: bool = False
@@ -64,7 +67,7 @@ class Subscriber:
     def __init__(self, feed: Feed, request: Request, send: Callable[[str], Awaitable[None]], stall_seconds: float) -> None:
         self._feed = feed
         self._request = request
-        self._wish = feed.wish(Filter.read(request.filter), tuple(request.columns))
+        self._wish = feed.wish(Filter.read(request.filter), tuple(request.columns), request.every)
         self._pulse = feed.pulse(request.frame_ms)
         self._send = send
         self._stall_seconds = stall_seconds
@@ -102,19 +105,22 @@ class Subscriber:
             elif cursor < ring.oldest:
                 raise DroppedError(f"You are more than {ring.head - cursor:,} batches behind: ask for fewer rows or columns.")
             elif cursor < ring.head:
-                stretch, cursor = ring.since(cursor), ring.head
-                await self._rows(stretch)
+                stretches, cursor = self._since(ring, cursor), ring.head
+                for stretch in stretches:
+                    await self._rows(stretch)
             await self._latency()
             if time.monotonic() - self._sent >= _BEAT_SECONDS:  # also when rows come, and none that it wants
                 await self._put({"type": "beat", "position": ring.position})
 
     async def _begin(self, ring: Ring) -> int:
+        if self._request.position == OLDEST:
+            return ring.oldest
         if self._request.position is not None:
             missed = ring.after(self._request.position)
             if missed is None:
                 return await self._gap(ring, "What came since is no longer kept here.")
-            cursor = ring.head
-            await self._rows(missed)
+            stretch, cursor = missed
+            await self._rows(stretch)
             return cursor
         return await self._snapshot(ring) if self._request.snapshot else ring.head
 
@@ -130,6 +136,10 @@ class Subscriber:
             raise DroppedError("The latest states cannot be read now; try again in a moment.") from error
         await self._text(frame({"type": "snapshot", "position": position}, rows))
         return cursor
+
+    def _since(self, ring: Ring, cursor: int) -> Iterable[Stretch]:
+        """Return what came since: each batch for itself for those who want every row, and who may have many to take."""
+        return ring.each_since(cursor) if self._request.every else [ring.since(cursor)]
 
     async def _rows(self, stretch: Stretch) -> None:
         if (message := stretch.message(self._wish)) is not None:

@@ -51,6 +51,13 @@ def ask(stack: tuple[Workspace, Settings], name: str) -> Any:
     return run
 
 
+def test_all_rows_can_be_read_some_at_a_time(stack: tuple[Workspace, Settings], name: str) -> None:
+    source = HotSource(stack[1].require("postgres"), name)
+    batches = list(source.batches(["Level"]))
+    assert sorted(x for batch in batches for x in batch.column("Level").to_pylist()) == list(range(240))
+    assert source.types["seen_at"] == "timestamp with time zone"
+
+
 def test_rows_types_and_no_versions(ask: Any) -> None:
     result = ask("SELECT * FROM live.t WHERE level = 7")
     assert result.columns[:4] == ("gauge", "Level", "seen_at", "more")

@@ -89,10 +89,25 @@ def test_a_position_continues_in_the_middle_of_a_batch() -> None:
     missed = ring.after("topic:0=28,1=0")
     assert missed is not None
     wish = Wish(Filter.read({"id": "k1"}), ("n",))
-    assert rows(missed, wish) == [{"n": n} for n in range(28, 45) if n % 3 == 1]
+    assert rows(missed[0], wish) == [{"n": n} for n in range(28, 35) if n % 3 == 1]
+    assert rows(ring.since(missed[1]), wish) == [{"n": n} for n in range(35, 45) if n % 3 == 1]
+    message = missed[0].message(wish)
+    assert message is not None
+    assert orjson.loads(message.text)["position"] == "topic:0=35,1=0"
+    between = ring.after("topic:0=35,1=0")
+    assert between is not None
+    assert (rows(between[0]), between[1]) == ([], 3)
     rest = ring.after(ring.position)
     assert rest is not None
-    assert rows(rest) == []
+    assert (rows(rest[0]), rest[1]) == ([], ring.head)
+
+
+def test_who_wants_every_row_takes_one_batch_after_the_other() -> None:
+    ring = filled()
+    pieces = ring.each_since(ring.oldest)
+    assert [[row["n"] for row in rows(piece)] for piece in pieces] == [list(range(25, 35)), list(range(35, 45))]
+    many = Stretch(arrivals(range(COALESCE_ROWS + 1)), "topic:0=501")
+    assert len(rows(many, Wish(every=True))) == COALESCE_ROWS + 1
 
 
 @pytest.mark.parametrize("position", ["topic:0=24,1=0", "other:0=45,1=0", "topic:0=46,1=0", "topic:1=0", "topic:0=x", "", "\0"])
