@@ -158,7 +158,7 @@ def trial(name: str, workspace: Workspace) -> Iterator[Trial]:
             port = choose(set())
             service = stack.enter_context(process("bench.push.panel_page", root, str(port)))
             url, token = f"http://{LOOPBACK}:{port}", ""
-            _until(lambda: _answers(f"{url}/live"), service)
+            _until(lambda: _answers(f"{url}/live?first=0&end=1"), service)
         crowds = []
         for number in range(_CROWDS):
             crowds.append(stack.enter_context(process("bench.push.clients", name, url, str(number), str(_CROWDS))))

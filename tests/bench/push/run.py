@@ -23,7 +23,7 @@ QUICK_SECONDS = 10.0
 TOO_OLD_MS = 1_000.0
 
 _HERE = Path(__file__).parent
-_IDLE_SECONDS = 30.0
+_IDLE_SECONDS = 15.0
 _WARM_UP_SECONDS = 5.0
 
 Say = Callable[[str], None]
@@ -98,6 +98,7 @@ def report(workspace: Workspace, ladders: dict[str, Ladder], seconds: float, bus
                 point: Point = running.measure(clients, min(_WARM_UP_SECONDS, seconds), seconds)
                 if point.offered_per_s < 0.99 * PER_SECOND:
                     raise BenchError(f"Only {point.offered_per_s:,.0f} rows a second were written.")
+                say(f"{name}, {clients:,} clients, p95 {point.p95_ms:,.0f} ms of {point.rows:,} rows, {point.lost:,} lost: seen")
                 return point
 
             points += climb(ladder, at)
