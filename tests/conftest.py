@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ from lakehouse.workspace import Workspace
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are files, not packages; this makes lakes.py and its like importable
 pytest_plugins = ["lakes", "pushes", "sightings"]
+
+TIMESCALEDB = "TIDEMILL_TEST_TIMESCALEDB"
+"""The environment variable with the address of a database that has the extension."""
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +45,23 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace,
         yield workspace, Settings.load(workspace)
     finally:
         supervisor.down(workspace, wipe=True)
+
+
+@pytest.fixture(scope="session", params=["partitions", "hypertable"])
+def hot_kind(request: pytest.FixtureRequest) -> str:
+    """How the hot store keeps its tables: tests that ask for this run once for each way."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def hot_settings(hot_kind: str, request: pytest.FixtureRequest) -> Settings:
+    """Where a PostgreSQL is that keeps new tables in that way; the embedded one has no TimescaleDB."""
+    if hot_kind == "partitions":
+        settings: Settings = request.getfixturevalue("stack")[1]
+        return settings
+    if not (dsn := os.environ.get(TIMESCALEDB)):
+        pytest.skip(f"{TIMESCALEDB} names no PostgreSQL with TimescaleDB, and the embedded one has none")
+    return Settings.model_validate({"postgres": {"dsn": dsn}})
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,14 @@
 """The hot store: the recent rows of a live table in PostgreSQL, by windows of the feed clock.
 
 A row is named by its *source* record (topic id, partition, offset) and that record's timestamp, which never changes: writing it
-again changes nothing. Partitions are made before rows need them, and dropped whole when the feed clock has left them behind.
+again changes nothing. Windows that the feed clock has left behind go whole: see :mod:`~lakehouse.storage.partitions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from lakehouse.livetables import LiveSpec
+from lakehouse.storage.partitions import EPOCH, Partitions, lock, partitions
 
 ORIGIN = {"_topic_id": "text", "_partition": "integer", "_offset": "bigint", "_timestamp": "timestamptz"}
 """Columns that every hot table has beside its own: which record a row came from, and the feed clock."""
@@ -29,8 +30,6 @@ CREATE TABLE IF NOT EXISTS hot.refused (
     reason text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (feed, topic_id, "partition", "offset"));
 """
 
-_LOCK = 7463
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = {
     "string": "text",
     "boolean": "boolean",
@@ -84,7 +83,7 @@ def column_type(spark_type: str) -> str:
 def declare(dsn: str, feed: str, columns: Mapping[str, str]) -> None:
     """Write down the columns of a live table, name → type of PostgreSQL, for those who write and read it."""
     with psycopg.connect(dsn, connect_timeout=5) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        lock(connection)
         connection.execute(SCHEMA)
         connection.execute(
             "INSERT INTO hot.declared VALUES (%s, %s) ON CONFLICT (feed) DO UPDATE SET columns = excluded.columns",
@@ -118,33 +117,34 @@ class HotTable:
         columns: Its own columns: name → type of PostgreSQL.
     """
 
+    _partitions: Partitions  # from prepare() on
+
     def __init__(self, connection: psycopg.Connection[Any], spec: LiveSpec, columns: Mapping[str, str]) -> None:
         self._connection = connection
         self._spec = spec
         self._columns = {**columns, **ORIGIN}
         self._table = sql.Identifier("hot", spec.name)
-        self._windows: set[int] = set()
-        self._clock = _EPOCH
+        self._clock = EPOCH
 
     def prepare(self) -> None:
         """Make the table, or add the columns that it lacks."""
         own = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in self._columns.items()]
         keys = sql.SQL(", ").join(sql.Identifier(name) for name in [*self._spec.keys, self._spec.sequence_by])
         with self._connection.transaction():
-            self._lock()
+            lock(self._connection)
             self._connection.execute(SCHEMA)
+            self._partitions = partitions(self._connection, self._spec)
             self._connection.execute(
-                sql.SQL(
-                    "CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY (_timestamp, _topic_id, _partition, _offset)) "
-                    "PARTITION BY RANGE (_timestamp)"
-                ).format(self._table, sql.SQL(", ").join(own))
+                sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY (_timestamp, _topic_id, _partition, _offset)) {}").format(
+                    self._table, sql.SQL(", ").join(own), self._partitions.clause
+                )
             )
+            self._partitions.attach()
             for column in own:
                 self._connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {}").format(self._table, column))
             index = sql.Identifier(f"{self._spec.name}_latest")
             self._connection.execute(sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(index, self._table, keys))
         self._clock = self._read_clock()
-        self._windows = {self._number(low) for low in self.partitions()}
 
     def land(self, rows: Sequence[Row], now: datetime | None = None) -> Landed:
         """Write rows, in one transaction; those that are there already stay as they are.
@@ -159,7 +159,7 @@ class HotTable:
         try:
             return self._land(rows, now or datetime.now(UTC))
         except psycopg.errors.CheckViolation:  # another writer, ahead of this one, has dropped a partition that this one knew
-            self._windows = {self._number(low) for low in self.partitions()}
+            self._partitions.attach()
             return self._land(rows, now or datetime.now(UTC))
 
     def _land(self, rows: Sequence[Row], now: datetime) -> Landed:
@@ -168,8 +168,7 @@ class HotTable:
         horizon = self._clock - self._spec.retention
         fresh = [row for row in rows if row["_timestamp"] >= horizon]
         expired = Landed(expired=len(rows) - len(fresh))
-        with self._connection.transaction():
-            self._make_room(fresh)
+        self._make_room(fresh)
         landed = self._copy_what_fits(fresh)
         self._connection.execute(
             "INSERT INTO hot.clock VALUES (%s, %s) ON CONFLICT (feed) DO UPDATE SET at = greatest(hot.clock.at, excluded.at)",
@@ -192,12 +191,8 @@ class HotTable:
             yield {**row, "_timestamp": timestamp}
 
     def partitions(self) -> list[datetime]:
-        """Return the beginning of each window that has a partition."""
-        rows = self._connection.execute(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass(%s)",
-            (self._table.as_string(None),),
-        )
-        return sorted(_EPOCH + int(row[0].rpartition("_w")[2]) * timedelta(seconds=1) for row in rows)
+        """Return the beginning of each window that there is a partition, or a chunk, of."""
+        return self._partitions.begins()
 
     @property
     def clock(self) -> datetime:
@@ -206,46 +201,15 @@ class HotTable:
 
     def _read_clock(self) -> datetime:
         row = self._connection.execute("SELECT at FROM hot.clock WHERE feed = %s", (self._spec.name,)).fetchone()
-        return row[0] if row else _EPOCH
-
-    def _lock(self) -> None:
-        """Two writers of one table must not make or drop the same partition at once."""
-        self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-
-    def _number(self, moment: datetime) -> int:
-        return int((moment - _EPOCH) // self._spec.window)
+        return row[0] if row else EPOCH
 
     def _make_room(self, rows: Sequence[Row]) -> None:
-        """Make the partitions that rows need."""
-        wanted = {self._number(row["_timestamp"]) for row in rows}
-        if wanted:
-            wanted.add(max(wanted) + 1)  # ahead, so that the first rows of a window do not wait for it
-        if not (missing := wanted - self._windows):
-            return
-        self._lock()
-        for number in sorted(missing):
-            low = _EPOCH + number * self._spec.window
-            self._connection.execute(
-                sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
-                    self._partition(low), self._table, sql.Literal(low), sql.Literal(low + self._spec.window)
-                )
-            )
-        self._windows |= missing
+        """See to it that rows find their places."""
+        self._partitions.make(row["_timestamp"] for row in rows)
 
     def _let_go(self, horizon: datetime) -> None:
-        """Drop the partitions that hold nothing but what is older."""
-        gone = {number for number in self._windows if _EPOCH + (number + 1) * self._spec.window <= horizon}
-        if not gone:
-            return
-        with self._connection.transaction():
-            self._lock()
-            for number in gone:
-                partition = self._partition(_EPOCH + number * self._spec.window)
-                self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(partition))
-        self._windows -= gone
-
-    def _partition(self, low: datetime) -> sql.Identifier:
-        return sql.Identifier("hot", f"{self._spec.name}_w{int((low - _EPOCH).total_seconds())}")
+        """Drop what is older, by whole windows."""
+        self._partitions.drop(horizon)
 
     def _copy(self, rows: Sequence[Row]) -> Landed:
         if not rows:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from psycopg import sql
 
 from lakehouse.storage.hot import SCHEMA, HotTable, Row
+from lakehouse.storage.partitions import lock
 from lakehouse.windows import FRAME
 
 
@@ -28,7 +29,7 @@ class WindowTable(HotTable):
         digest = hashlib.sha256(repr(self._names).encode()).hexdigest()[:8]
         index = sql.Identifier("hot", f"{self._spec.name}_{digest}")
         with self._connection.transaction():
-            self._lock()
+            lock(self._connection)
             self._connection.execute(SCHEMA)
             if self._connection.execute("SELECT to_regclass(%s)", (index.as_string(None),)).fetchone() == (None,):
                 self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._table))

@@ -1,4 +1,4 @@
-"""Queries over live tables, on a real PostgreSQL."""
+"""Queries over live tables, on a real PostgreSQL, with TimescaleDB and without."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from lakehouse.serving.pushdown import Condition
 from lakehouse.serving.query import QueryResult, answer
 from lakehouse.settings import Settings
 from lakehouse.storage.hot import HotTable
-from lakehouse.workspace import Workspace
 
 pytestmark = pytest.mark.integration
 
@@ -27,10 +26,10 @@ ODD = "o'brien\"; DROP TABLE hot.x; -- %s $1 🌊"
 
 
 @pytest.fixture(scope="module")
-def name(stack: tuple[Workspace, Settings]) -> Iterator[str]:
+def name(hot_settings: Settings) -> Iterator[str]:
     name = f"t{uuid.uuid4().hex[:8]}"
     spec = LiveSpec(name, ("gauge",), "seen_at", timedelta(days=1), timedelta(hours=1), {}, lambda: None, "")
-    with psycopg.connect(stack[1].require("postgres"), autocommit=True) as connection:
+    with psycopg.connect(hot_settings.require("postgres"), autocommit=True) as connection:
         table = HotTable(connection, spec, COLUMNS)
         table.prepare()
         rows: list[dict[str, Any]] = []
@@ -44,15 +43,15 @@ def name(stack: tuple[Workspace, Settings]) -> Iterator[str]:
 
 
 @pytest.fixture
-def ask(stack: tuple[Workspace, Settings], name: str) -> Any:
+def ask(hot_settings: Settings, name: str) -> Any:
     def run(sql: str) -> QueryResult:
-        return answer(sql.replace("live.t", f"live.{name}"), [f"live.{name}"], hot(stack[1]))
+        return answer(sql.replace("live.t", f"live.{name}"), [f"live.{name}"], hot(hot_settings))
 
     return run
 
 
-def test_all_rows_can_be_read_some_at_a_time(stack: tuple[Workspace, Settings], name: str) -> None:
-    source = HotSource(stack[1].require("postgres"), name)
+def test_all_rows_can_be_read_some_at_a_time(hot_settings: Settings, name: str) -> None:
+    source = HotSource(hot_settings.require("postgres"), name)
     batches = list(source.batches(["Level"]))
     assert sorted(x for batch in batches for x in batch.column("Level").to_pylist()) == list(range(240))
     assert source.types["seen_at"] == "timestamp with time zone"
@@ -84,21 +83,21 @@ def test_conditions_give_what_duckdb_would(ask: Any, where: str, count: int) -> 
     assert ask(f"SELECT count(*) FROM live.t WHERE {where}").rows() == [(count,)]
 
 
-def test_conditions_are_worked_out_by_postgresql(stack: tuple[Workspace, Settings], name: str) -> None:
-    source = HotSource(stack[1].require("postgres"), name)
+def test_conditions_are_worked_out_by_postgresql(hot_settings: Settings, name: str) -> None:
+    source = HotSource(hot_settings.require("postgres"), name)
     some = source.scan(["Level"], [Condition("level", ">=", (("INTEGER", "238"),)), Condition("gauge", "=", (("STRING", ODD),))])
     assert some.column("Level").to_pylist() == [239]
     assert source.scan(["Level"], [Condition("nothing", "=", (("INTEGER", "1"),))]).num_rows == 240
 
 
-def test_what_is_not_there_or_not_allowed_says_so(ask: Any, stack: tuple[Workspace, Settings], name: str) -> None:
+def test_what_is_not_there_or_not_allowed_says_so(ask: Any, hot_settings: Settings, name: str) -> None:
     with pytest.raises(QueryFailedError, match=r"live\.nobody has no rows yet; `tidemill run --lane fast` writes it"):
-        answer("FROM live.nobody", ["live.nobody"], hot(stack[1]))
+        answer("FROM live.nobody", ["live.nobody"], hot(hot_settings))
     with pytest.raises(QueryRefusedError, match=r"There is no table hot\.clock"):
         ask("SELECT * FROM hot.clock")
     with pytest.raises(QueryRefusedError, match="Only one SELECT"):
         ask("DELETE FROM live.t")
     with pytest.raises(QueryFailedError, match="has no versions"):
-        answer(f"FROM live.{name}", [f"live.{name}"], hot(stack[1]), versions={f"live.{name}": 3})
+        answer(f"FROM live.{name}", [f"live.{name}"], hot(hot_settings), versions={f"live.{name}": 3})
     with pytest.raises(QueryFailedError, match="does not answer"):
         answer(f"FROM live.{name}", [f"live.{name}"], lambda full, _: HotSource("postgresql://u:p@127.0.0.1:9/x", name))

@@ -1,9 +1,10 @@
-"""The hot store on a real PostgreSQL: rows once, partitions by window, what PostgreSQL refuses."""
+"""The hot store on a real PostgreSQL, with TimescaleDB and without: rows once, windows that go whole, what PostgreSQL refuses."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +13,7 @@ import pytest
 
 from lakehouse.livetables import LiveSpec
 from lakehouse.settings import Settings
-from lakehouse.storage.hot import HotTable, column_type
-from lakehouse.workspace import Workspace
+from lakehouse.storage.hot import ORIGIN, SCHEMA, HotTable, column_type
 
 pytestmark = pytest.mark.integration
 
@@ -22,8 +22,8 @@ COLUMNS = {"gauge": "text", "level": "integer", "at": "timestamptz"}
 
 
 @pytest.fixture
-def connection(stack: tuple[Workspace, Settings]) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(stack[1].require("postgres"), autocommit=True) as connection:
+def connection(hot_settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(hot_settings.require("postgres"), autocommit=True) as connection:
         yield connection
 
 
@@ -66,6 +66,12 @@ def count(connection: psycopg.Connection[Any], spec: LiveSpec) -> int:
     return int(found[0])
 
 
+def is_partitioned(connection: psycopg.Connection[Any], spec: LiveSpec) -> bool:
+    found = connection.execute("SELECT relkind = 'p' FROM pg_class WHERE oid = %s::regclass", [f"hot.{spec.name}"]).fetchone()
+    assert found is not None
+    return bool(found[0])
+
+
 def test_a_record_is_there_once_however_often_it_comes(
     make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec
 ) -> None:
@@ -80,17 +86,43 @@ def test_a_record_is_there_once_however_often_it_comes(
     assert make().clock == START  # what another process would begin with
 
 
-def test_partitions_follow_the_feed_clock_and_go_whole(
-    make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec
+def test_windows_follow_the_feed_clock_and_go_whole(
+    make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec, hot_kind: str
 ) -> None:
     table = make()
     table.land([row(n, hours=n) for n in range(4)])
-    assert table.partitions() == [START + timedelta(hours=n) for n in range(5)]  # one ahead
+    ahead = hot_kind == "partitions"  # TimescaleDB makes a chunk with its first row
+    assert table.partitions() == [START + timedelta(hours=n) for n in range(4 + ahead)]
+    assert is_partitioned(connection, spec) == (hot_kind == "partitions")
     landed = table.land([row(100, hours=9.5)])
     assert table.partitions()[0] == START + timedelta(hours=3)  # 03:00 to 04:00 holds what is six hours old
     late = table.land([row(101, hours=1), row(102, hours=9)])
     assert (landed.written, late.written, late.expired) == (1, 1, 1)
     assert count(connection, spec) == 3
+
+
+def test_a_table_stays_as_it_was_made(make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec) -> None:
+    connection.execute(SCHEMA)
+    columns = ", ".join(f"{name} {kind}" for name, kind in ORIGIN.items())
+    connection.execute(
+        f"CREATE TABLE hot.{spec.name} ({columns}, PRIMARY KEY (_timestamp, _topic_id, _partition, _offset)) "
+        "PARTITION BY RANGE (_timestamp)"
+    )
+    table = make()
+    assert table.land([row(n, hours=n) for n in range(10)]).written == 7
+    assert table.partitions() == [START + timedelta(hours=n) for n in range(3, 11)]
+    assert is_partitioned(connection, spec)
+
+
+@pytest.mark.parametrize("hot_kind", ["hypertable"], indirect=True, scope="session")
+def test_a_changed_window_holds_for_chunks_to_come(
+    make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec
+) -> None:
+    make().land([row(n, hours=n) for n in range(4)])
+    wider = HotTable(connection, replace(spec, window=timedelta(hours=2)), COLUMNS)
+    wider.prepare()
+    assert wider.land([row(n, hours=n) for n in range(9)]).written == 5
+    assert wider.partitions() == [START + timedelta(hours=n) for n in (2, 3, 4, 6, 8)]
 
 
 def test_a_record_from_the_future_does_not_expire_the_present(make: Callable[[], HotTable]) -> None:
@@ -118,14 +150,14 @@ def test_what_postgresql_refuses_is_put_aside_and_the_rest_lands(
 
 
 def test_two_writers_share_a_table(
-    make: Callable[[], HotTable], spec: LiveSpec, stack: tuple[Workspace, Settings], connection: psycopg.Connection[Any]
+    make: Callable[[], HotTable], spec: LiveSpec, hot_settings: Settings, connection: psycopg.Connection[Any]
 ) -> None:
     behind = make()
     behind.land([row(1, hours=0)])
-    with psycopg.connect(stack[1].require("postgres"), autocommit=True) as other:
+    with psycopg.connect(hot_settings.require("postgres"), autocommit=True) as other:
         ahead = HotTable(other, spec, COLUMNS)
         ahead.prepare()
-        ahead.land([row(2, hours=20)])  # drops the partition that the first writer knows
+        ahead.land([row(2, hours=20)])  # drops the window that the first writer knows
         landed = behind.land([row(3, hours=0), row(4, hours=20)])
     assert (landed.written, landed.expired) == (1, 1)
     assert count(connection, spec) == 2
