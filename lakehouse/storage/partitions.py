@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import psycopg
@@ -65,56 +65,79 @@ class Partitions(ABC):
 
 
 class NativePartitions(Partitions):
-    """PostgreSQL's range partitions: made before rows need them, one window ahead."""
+    """PostgreSQL's range partitions: made before rows need them, one window ahead.
+
+    A window that is declared anew holds for partitions to come, which are made between those that are there.
+    """
 
     clause = sql.SQL("PARTITION BY RANGE (_timestamp)")
 
     def __init__(self, connection: psycopg.Connection[Any], spec: LiveSpec) -> None:
         """Plan; the windows that are there are known from :meth:`attach` on."""
         super().__init__(connection, spec)
-        self._windows: set[int] = set()
+        self._there: list[tuple[datetime, datetime]] = []
+        self._made: set[int] = set()
 
     def attach(self) -> None:
         """Look up the partitions that are there."""
-        self._windows = {self._number(low) for low in self.begins()}
+        self._there = self._read()
+        self._made.clear()
 
     def make(self, moments: Iterable[datetime]) -> None:
         """Make the partitions that rows of these moments lack, and the next."""
         wanted = {self._number(moment) for moment in moments}
         if wanted:
             wanted.add(max(wanted) + 1)  # ahead, so that the first rows of a window do not wait for it
-        if not (missing := wanted - self._windows):
+        if not (missing := wanted - self._made):
             return
         with self._connection.transaction():
             lock(self._connection)
+            self._there = self._read()
             for number in sorted(missing):
-                low = EPOCH + number * self._window
-                self._connection.execute(
-                    sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
-                        self._partition(low), self._table, sql.Literal(low), sql.Literal(low + self._window)
+                for low, high in self._gaps(EPOCH + number * self._window):
+                    self._connection.execute(
+                        sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
+                            self._partition(low), self._table, sql.Literal(low), sql.Literal(high)
+                        )
                     )
-                )
-        self._windows |= missing
+                    self._there.append((low, high))
+        self._made |= missing
 
     def drop(self, horizon: datetime) -> None:
         """Drop the tables of the partitions."""
-        gone = {number for number in self._windows if EPOCH + (number + 1) * self._window <= horizon}
+        gone = [bounds for bounds in self._there if bounds[1] <= horizon]
         if not gone:
             return
         with self._connection.transaction():
             lock(self._connection)
-            for number in gone:
-                partition = self._partition(EPOCH + number * self._window)
-                self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(partition))
-        self._windows -= gone
+            for low, _ in gone:
+                self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._partition(low)))
+        self._there = [bounds for bounds in self._there if bounds[1] > horizon]
+        self._made = {number for number in self._made if EPOCH + (number + 1) * self._window > horizon}
 
     def begins(self) -> list[datetime]:
-        """Return what the names of the partitions say."""
+        """Return where the partitions begin."""
+        return [low for low, _ in self._read()]
+
+    def _gaps(self, low: datetime) -> list[tuple[datetime, datetime]]:
+        """Return the parts of a window that no partition holds."""
+        gaps, high = [], low + self._window
+        for begin, end in sorted(self._there):
+            if end <= low or begin >= high:
+                continue
+            if begin > low:
+                gaps.append((low, begin))
+            low = end
+        return [*gaps, (low, high)] if low < high else gaps
+
+    def _read(self) -> list[tuple[datetime, datetime]]:
         rows = self._connection.execute(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass(%s)",
+            r"SELECT m[1]::timestamptz, m[2]::timestamptz FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid, "
+            r"regexp_match(pg_get_expr(c.relpartbound, c.oid), $$FROM \('(.*)'\) TO \('(.*)'\)$$) AS m "
+            "WHERE i.inhparent = to_regclass(%s) ORDER BY 1",
             (self._table.as_string(None),),
         )
-        return sorted(EPOCH + int(row[0].rpartition("_w")[2]) * timedelta(seconds=1) for row in rows)
+        return rows.fetchall()
 
     def _partition(self, low: datetime) -> sql.Identifier:
         return sql.Identifier("hot", f"{self._name}_w{int((low - EPOCH).total_seconds())}")

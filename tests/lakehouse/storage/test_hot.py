@@ -114,6 +114,24 @@ def test_a_table_stays_as_it_was_made(make: Callable[[], HotTable], connection: 
     assert is_partitioned(connection, spec)
 
 
+@pytest.mark.parametrize("minutes", [20, 45, 90, 600])
+@pytest.mark.parametrize("hot_kind", ["partitions"], indirect=True, scope="session")
+def test_a_changed_window_holds_for_partitions_to_come(
+    minutes: int, make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec
+) -> None:
+    make().land([row(0), row(1, hours=2)])
+    other = HotTable(connection, replace(spec, window=timedelta(minutes=minutes)), COLUMNS)
+    other.prepare()
+    assert other.land([row(n, hours=n / 2) for n in range(2, 12)]).written == 10
+    assert count(connection, spec) == 12
+    assert make().land([row(n, hours=n / 2) for n in range(12, 30)]).written > 0
+    horizon = START + timedelta(hours=14.5 - 6)
+    recent = connection.execute(f"SELECT count(*) FROM hot.{spec.name} WHERE _timestamp >= %s", [horizon]).fetchone()
+    assert recent == (13,)
+    assert count(connection, spec) < 30
+    assert make().partitions()[0] <= horizon
+
+
 @pytest.mark.parametrize("hot_kind", ["hypertable"], indirect=True, scope="session")
 def test_a_changed_window_holds_for_chunks_to_come(
     make: Callable[[], HotTable], connection: psycopg.Connection[Any], spec: LiveSpec
