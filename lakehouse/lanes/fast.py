@@ -39,6 +39,7 @@ from lakehouse.workspace import Workspace
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
+    from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 log = logging.getLogger(__name__)
 
@@ -203,27 +204,30 @@ class FastLane:
         names = [source.name for source in spec.inputs.values() if source.name.startswith("reference.")]
         return {name: read_reference(self._catalog[name]) for name in names}
 
+    def writer(self, spec: LiveSpec, references: Mapping[str, pd.DataFrame]) -> DataStreamWriter:
+        """Return the query of a live table, whole but for its trigger; its topics are made and its columns declared."""
+        settings = self._settings
+        source = self._catalog[f"bronze.{spec.name}"].source
+        assert source is not None
+        for topic in (source, Kafka(spec.live_topic, source.partitions), Kafka(spec.dead_letter_topic, source.partitions)):
+            ensure_topic(settings, topic)
+        found = topic_id(settings, source.topic) or ""
+        messages = read_topic(self._spark, settings, source.topic, _CONSUMER)
+        rows = self.rows(spec, as_records(messages, found), references)
+        kinds = {x.name: column_type(x.dataType.simpleString()) for x in rows.schema.fields if x.name != "_record"}
+        declare(settings.require("postgres"), spec.name, kinds)  # for those that write and read it without Spark
+        writer = self.messages(spec, rows).writeStream.format("kafka").queryName(spec.full_name).outputMode("update")
+        writer = writer.options(**{**_PRODUCER, **kafka_options(settings)})
+        # A topic that was made again has records from its beginning on: a checkpoint of its own.
+        return writer.option("checkpointLocation", f"{settings.lake_uri}/checkpoints/live/{spec.name}/{found}")
+
     def _start(self, run: _Run) -> None:
-        spec, settings = run.spec, self._settings
         run.error = None
         try:
-            source = self._catalog[f"bronze.{spec.name}"].source
-            assert source is not None
-            for topic in (source, Kafka(spec.live_topic, source.partitions), Kafka(spec.dead_letter_topic, source.partitions)):
-                ensure_topic(settings, topic)
-            found = topic_id(settings, source.topic) or ""
-            messages = read_topic(self._spark, settings, source.topic, _CONSUMER)
-            references = self.references(spec)
-            rows = self.rows(spec, as_records(messages, found), references)
-            kinds = {x.name: column_type(x.dataType.simpleString()) for x in rows.schema.fields if x.name != "_record"}
-            declare(settings.require("postgres"), spec.name, kinds)  # for those that write and read it without Spark
-            frame = self.messages(spec, rows)
+            references = self.references(run.spec)
+            writer = self.writer(run.spec, references)
             run.references = _digests(references)
-            writer = frame.writeStream.format("kafka").queryName(spec.full_name).outputMode("update")
-            writer = writer.options(**{**_PRODUCER, **kafka_options(settings)})
-            # A topic that was made again has records from its beginning on: a checkpoint of its own.
-            writer = writer.option("checkpointLocation", f"{settings.lake_uri}/checkpoints/live/{spec.name}/{found}")
-            run.query = writer.trigger(realTime=settings.fast.batch).start()  # type: ignore[call-overload]  # not in its types
+            run.query = writer.trigger(realTime=self._settings.fast.batch).start()  # type: ignore[call-overload]  # not in its types
             run.began = time.monotonic()
             self._say(run, "running")
         except Exception as error:  # every failure is classified
