@@ -25,6 +25,9 @@ def bench(
         bool,
         typer.Option("--memory", help="Show how Tidemill's memory grows with the input: a quarter, all, four times as much."),
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look whether it runs: little input and short times; the figures say little.")
+    ] = False,
     save: Annotated[bool, typer.Option("--save", help="Write figures and picture to `docs/images`.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -48,7 +51,7 @@ def bench(
                 shown = step
                 errors.print(text, markup=False)
 
-        result = runner.run(count=events, only=wanted, rounds=rounds, memory=memory, say=say)
+        result = runner.run(count=events, only=wanted, rounds=rounds, memory=memory, quick=quick, say=say)
     if save:
         for file in report.save(result, workspace.root / "docs" / "images"):
             errors.print(f"wrote {file}", markup=False, soft_wrap=True)

@@ -27,6 +27,7 @@ from .generate import events, expected
 
 CONTENDERS = ("tidemill", "plain_spark", "tuned_spark", "python_deltars")
 EVENTS = 4_000_000
+QUICK_EVENTS = 20_000
 SHORT = {"a": "tidemill", "b": "plain_spark", "b2": "tuned_spark", "c": "python_deltars"}
 
 _HERE = Path(__file__).parent
@@ -78,7 +79,13 @@ class Run:
 
 
 def run(
-    *, count: int | None = None, only: Sequence[str] = (), rounds: int = 1, memory: bool = False, say: Say = lambda _: None
+    *,
+    count: int | None = None,
+    only: Sequence[str] = (),
+    rounds: int = 1,
+    memory: bool = False,
+    quick: bool = False,
+    say: Say = lambda _: None,
 ) -> dict[str, Any]:
     """Run the benchmark.
 
@@ -87,6 +94,7 @@ def run(
         only: Names of contenders; all when left out.
         rounds: How often each contender runs. Every round begins with another one, and figures are medians.
         memory: Run Tidemill alone, with a quarter of the events, all, and four times as many.
+        quick: Take few events where ``count`` says nothing.
         say: Told what is being done.
 
     Returns:
@@ -96,7 +104,7 @@ def run(
         BenchError: A contender failed, or its tables are wrong.
         UnknownNameError: There is no such contender.
     """
-    count = count or EVENTS
+    count = count or (QUICK_EVENTS if quick else EVENTS)
     wanted = {SHORT.get(name, name) for name in only} or set(CONTENDERS)
     if unknown := wanted - set(CONTENDERS):
         raise UnknownNameError(f"No contender {', '.join(sorted(unknown))}; there are: {', '.join(CONTENDERS)}.")
