@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -93,9 +94,28 @@ def warm_up(workspace: Workspace, name: str, contender: Contender, rate: int, se
 
 
 def measure(
-    workspace: Workspace, name: str, contender: Contender, rate: int, seconds: float, patience: float = _PATIENCE
+    workspace: Workspace,
+    name: str,
+    contender: Contender,
+    rate: int,
+    seconds: float,
+    patience: float = _PATIENCE,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Point:
-    """Send one load, and look."""
+    """Send one load, and look.
+
+    Args:
+        workspace: Where the servers are.
+        name: The contender's name.
+        contender: The contender.
+        rate: Events a second.
+        seconds: How long.
+        patience: How long to wait for the last row, seconds.
+        meanwhile: Done while the load is being sent; it may make rows come twice, so the lookers stay to the end.
+
+    Raises:
+        BenchError: A process ended.
+    """
     settings = Settings.load(workspace)
     servers, folder = settings.require("kafka"), workspace.state
     where = {"floor": ["topic", servers, SOURCE], "kafka": ["topic", servers, contender.topic]}
@@ -114,9 +134,11 @@ def measure(
         psutil.cpu_percent(None)
         load.tell(asdict(schedule))
         for kind, looker in lookers.items():
-            expected = len(every if kind == "floor" else good)
+            expected = len(every if kind == "floor" else good) if meanwhile is None else sys.maxsize
             task = {"expected": expected, "patience": patience, "file": str(folder / f"{kind}.npy")}
             looker.tell({**task, "schedule": asdict(schedule)})
+        if meanwhile is not None:
+            meanwhile()
         done = load.next("done")
         busy = psutil.cpu_percent(None)
         ends = {kind: looker.next("done") for kind, looker in lookers.items()}
@@ -158,10 +180,3 @@ def begin_anew(workspace: Workspace) -> None:
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     with valkey.Valkey.from_url(settings.require("valkey")) as client:
         client.flushall()
-
-
-def as_json(point: Point) -> dict[str, Any]:
-    """Return a point as it is saved."""
-    return asdict(point)
-
-

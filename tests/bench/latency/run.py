@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,8 +13,8 @@ from lakehouse.settings import Settings
 
 from .. import machine
 from ..store import servers
-from . import hot
-from .measure import as_json, points
+from . import batch, hot
+from .measure import points
 
 CONTENDERS = ("tidemill", "kafka", "microbatch", "flink")
 RATES: Mapping[str, Sequence[int]] = {
@@ -50,32 +51,38 @@ def run(
 
     Args:
         count: Events of the point of a thousand a second; the others last as long. 60,000, a minute, when left out.
-        only: Names of contenders; all when left out.
+        only: Names of contenders; all when left out. ``batch``, which takes half an hour, has to be named: what the length of a
+            batch costs.
         rounds: How often each contender runs, from its cold start; figures are medians.
         memory: Not used here.
         quick: Ten seconds a point, and only the points that have a figure.
         say: Told what is being done.
 
     Returns:
-        ``name``, ``machine``, ``figures``, ``ratios``, and ``points`` with everything that was measured.
+        ``name``, ``machine``, ``figures``, ``ratios``, and ``points`` and ``batches`` with everything that was measured.
 
     Raises:
         BenchError: A contender failed.
         UnknownNameError: There is no such contender.
     """
-    if unknown := set(only) - set(CONTENDERS):
-        raise UnknownNameError(f"No contender {', '.join(sorted(unknown))}; there are: {', '.join(CONTENDERS)}.")
+    if unknown := set(only) - {*CONTENDERS, "batch"}:
+        raise UnknownNameError(f"No contender {', '.join(sorted(unknown))}; there are: {', '.join(CONTENDERS)}, batch.")
     names = [name for name in CONTENDERS if name in (only or CONTENDERS)]
     seconds = count / 1_000 if count else QUICK_SECONDS if quick else SECONDS
-    found = []
+    warm = min(_WARM_SECONDS, 3 * seconds)
+    found, costs = [], []
     with servers(_HERE / "workspace", say, {"postgres": hot.ClockedPostgres}) as workspace:
         flush = hot.flush_ms(Settings.load(workspace).require("postgres"))
         for _ in range(rounds):
             for name in names:
                 say(f"waiting for a quiet machine before {name}")
                 machine.wait_until_quiet(0 if quick else _IDLE_SECONDS)
-                for point in points(workspace, name, (QUICK if quick else RATES)[name], seconds, min(_WARM_SECONDS, 3 * seconds), say):
-                    found.append(as_json(point))
+                rates = (QUICK if quick else RATES)[name]
+                found += [asdict(point) for point in points(workspace, name, rates, seconds, warm, say)]
+        if "batch" in only:
+            least = 0.0 if quick else batch.LEAST_SECONDS
+            lengths = batch.QUICK if quick else batch.LENGTHS
+            costs = [batch.costs(workspace, name, length, warm, least, say) for name, length in lengths.items()]
     figures, ratios = summary(found)
     return {
         "name": "latency",
@@ -84,6 +91,7 @@ def run(
         "ratios": ratios,
         "commit_flush_ms": round(flush, 3),
         "points": found,
+        "batches": costs,
     }
 
 

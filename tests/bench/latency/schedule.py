@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -91,7 +91,7 @@ def _tails() -> list[bytes]:
     ]
 
 
-def _bad() -> list:
+def _bad() -> list[Callable[[bytes], bytes]]:
     return [
         lambda value: value[:-20],  # cut
         lambda value: value.replace(b'"quantity":', b'"quantity":-'),

@@ -27,7 +27,7 @@ _MARK = b'"sent_us":'
 def main(kind: str, *where: str) -> None:
     """Look at one load; ends when all has been seen, or at the deadline."""
     look = _Look()
-    rows = {"topic": _topic, "socket": _socket}[kind](*where, look=look)
+    rows = (_topic if kind == "topic" else _socket)(look, *where)
     gc.disable()
     threading.Thread(target=look.follow, args=[rows], daemon=True).start()
     task = hear()
@@ -69,7 +69,7 @@ class _Look:
                 self.finished.set()
 
 
-def _topic(servers: str, topic: str, look: _Look) -> Iterator[list[int]]:
+def _topic(look: _Look, servers: str, topic: str) -> Iterator[list[int]]:
     """Yield the moments that the messages of a topic carry, as they come; from now on."""
     from confluent_kafka import Consumer, TopicPartition
 
@@ -85,7 +85,7 @@ def _topic(servers: str, topic: str, look: _Look) -> Iterator[list[int]]:
         yield [sent for message in messages if (sent := moment(message.value() or b""))]
 
 
-def _socket(root: str, feed: str, look: _Look) -> Iterator[list[int]]:
+def _socket(look: _Look, root: str, feed: str) -> Iterator[list[int]]:
     """Yield the moments that the rows of a live table carry, as the push service sends them; from now on."""
     from lakehouse.serving.client import subscribe
     from lakehouse.serving.push.endpoint import Endpoint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from lakehouse.workspace import Workspace
@@ -12,7 +12,13 @@ from ._contender import Contender
 
 
 @contextmanager
-def running(workspace: Workspace) -> Iterator[Contender]:
-    """Run the lane without its sink."""
-    with Worker(["bench.latency.lane", str(workspace.root), "real-time"], log=workspace.state / "kafka.log") as lane:
+def running(workspace: Workspace, environment: Mapping[str, str] | None = None) -> Iterator[Contender]:
+    """Run the lane without its sink.
+
+    Args:
+        workspace: The workspace.
+        environment: Settings that are not the workspace's.
+    """
+    command = ["bench.latency.lane", str(workspace.root), "real-time"]
+    with Worker(command, log=workspace.state / "lane.log", environment=environment) as lane:
         yield Contender((lane,))

@@ -10,9 +10,7 @@ from lakehouse.livetables import live
 
 
 @live("events", keys=["id"], sequence_by="sent_us", retention="20 minutes", window="5 minutes")
-def events(
-    seen: Annotated[DataFrame, Silver("events")], countries: Annotated[DataFrame, Reference("countries")]
-) -> DataFrame:
+def events(seen: Annotated[DataFrame, Silver("events")], countries: Annotated[DataFrame, Reference("countries")]) -> DataFrame:
     """Each event, with the country's name."""
     return seen.join(F.broadcast(countries), "country", "left").select(
         "_record", "id", "sent_us", "happened_at", "kind", "country", "country_name", "page", "amount", "quantity", "user"

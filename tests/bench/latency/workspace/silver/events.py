@@ -21,6 +21,4 @@ from lakehouse.catalog import Bronze, Json, silver
 )
 def events(records: Annotated[DataFrame, Bronze("events")]) -> DataFrame:
     """What customers did in the shop; amounts in cents."""
-    return records.select(
-        "_record", "id", "sent_us", "happened_at", "kind", "country", "page", "amount", "quantity", "user"
-    )
+    return records.select("_record", "id", "sent_us", "happened_at", "kind", "country", "page", "amount", "quantity", "user")
