@@ -75,22 +75,35 @@ def points(
         warm_up(workspace, name, contender, min(max(rates), 10_000), warm_seconds, say)
         for rate in rates:
             say(f"{name}, {rate:,} events/s: {seconds:.0f} seconds")
-            yield measure(workspace, name, contender, rate, seconds)
+            point = measure(workspace, name, contender, rate, seconds)
+            yield point
+            if not all(seen.sustained for seen in point.seen.values()):
+                settle(workspace, name, contender)
 
 
 def warm_up(workspace: Workspace, name: str, contender: Contender, rate: int, seconds: float, say: Say) -> None:
-    """Wait for the first row, then send a load that nobody measures.
+    """Wait for the first row, then send a load that nobody measures, and wait for its last row.
 
     Raises:
         BenchError: No row came.
     """
     say(f"{name}: waiting for its first row")
-    first = measure(workspace, name, contender, 100, 1.0, patience=_COLD_SECONDS)
-    for where, seen in first.seen.items():
-        if seen.missing and where != "socket":  # who comes before the first row may be told of it, or not
-            raise BenchError(f"{name}: {seen.missing} of its first {seen.rows} rows did not come ({where}).")
+    settle(workspace, name, contender)
     say(f"{name}: warming up")
     measure(workspace, name, contender, rate, seconds)
+    settle(workspace, name, contender)
+
+
+def settle(workspace: Workspace, name: str, contender: Contender) -> None:
+    """Send a few rows and wait until they have come: then all that was sent before has come, too.
+
+    Raises:
+        BenchError: They do not come.
+    """
+    point = measure(workspace, name, contender, 100, 1.0, patience=_COLD_SECONDS)
+    for where, seen in point.seen.items():
+        if seen.missing and where != "socket":  # who connects before the first row is not told of it
+            raise BenchError(f"{name}: {seen.missing} of {seen.rows} rows did not come ({where}).")
 
 
 def measure(
