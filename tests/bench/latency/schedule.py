@@ -26,13 +26,18 @@ class Schedule:
 
     Attributes:
         start_us: The first event's moment, microseconds since 1970.
-        rate: Events a second. Beyond a thousand a second, those of a millisecond are due at its beginning.
+        rate: Events a second: a divisor of a million up to a thousand, whole thousands from there on, which are due at the
+            beginning of each millisecond.
         seconds: How long.
     """
 
     start_us: int
     rate: int
     seconds: float
+
+    def __post_init__(self) -> None:
+        if self.rate % 1_000 and (self.rate > 1_000 or 1_000_000 % self.rate):
+            raise ValueError(f"No rate of {self.rate} events a second: take whole thousands, or a divisor of a million below.")
 
     @property
     def count(self) -> int:
