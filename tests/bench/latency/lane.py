@@ -10,6 +10,7 @@ from pathlib import Path
 from lakehouse.catalog import Catalog
 from lakehouse.control import Control
 from lakehouse.lanes.fast import FastLane, slots
+from lakehouse.lanes.fast_session import OPTIONS
 from lakehouse.livetables import live_tables
 from lakehouse.session import build_session
 from lakehouse.settings import Settings
@@ -25,7 +26,7 @@ def main(root: str, trigger: str) -> None:
     size = {"cores": slots(settings, catalog, tables), "driver_memory": settings.fast.driver_memory}
     sized = settings.model_copy(update={"lake": settings.lake.model_copy(update=size)})
     Objects(settings).ensure_bucket()
-    spark = build_session(sized, f"bench {trigger}", scratch=workspace.state / f"spark-{trigger}")
+    spark = build_session(sized, f"bench {trigger}", scratch=workspace.state / f"spark-{trigger}", extra=OPTIONS)
     with closing(Control(settings.require("postgres"))) as control:
         lane = FastLane(workspace, settings, catalog, tables, spark, control)
         if trigger == "real-time":

@@ -73,12 +73,14 @@ def points(
     say(f"{name}: starting")
     with module.running(workspace) as contender:
         warm_up(workspace, name, contender, min(max(rates), 10_000), warm_seconds, say)
+        has_caught_up = True
         for rate in rates:
+            if not has_caught_up:
+                settle(workspace, name, contender)
             say(f"{name}, {rate:,} events/s: {seconds:.0f} seconds")
             point = measure(workspace, name, contender, rate, seconds)
             yield point
-            if not all(seen.sustained for seen in point.seen.values()):
-                settle(workspace, name, contender)
+            has_caught_up = all(seen.sustained for seen in point.seen.values())
 
 
 def warm_up(workspace: Workspace, name: str, contender: Contender, rate: int, seconds: float, say: Say) -> None:

@@ -86,10 +86,12 @@ def _drawing(report: Mapping[str, Any]) -> Any:
         axes.spines[["top", "right"]].set_visible(False)
         for (name, colour, mark), marks in lines(report, what).items():
             rates = sorted(marks)
-            axes.plot(rates, [marks[rate][0] for rate in rates], color=colour, linewidth=1.2, label=name)
+            axes.plot(rates, [marks[rate][0] for rate in rates], color=colour, linewidth=1.2)
+            axes.plot([], [], mark, linestyle="-", color=colour, markersize=5, linewidth=1.2, label=name)
             for rate in rates:
                 value, sustained = marks[rate]
                 axes.plot(rate, value, mark, color=colour, markersize=5, markerfacecolor=colour if sustained else "white")
+        axes.plot([], [], "o", color="#495057", markersize=5, markerfacecolor="white", label="hollow: not sustained")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.grid(axis="y", color="#e9ecef", linewidth=0.8)
