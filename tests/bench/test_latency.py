@@ -102,8 +102,9 @@ def test_figures_and_tables_name_only_what_was_measured(bench: Any) -> None:
 
 
 def test_caught_up_is_when_a_row_is_fresh_again(bench: Any) -> None:
-    seen = np.array([[9_990_000, 10_000_000], [10_000_000, 15_000_000], [16_000_000, 16_100_000], [17_000_000, 17_001_000]])
+    seen = np.array([[9_990_000, 10_000_000], [10_100_000, 15_000_000], [16_000_000, 16_100_000], [17_000_000, 17_001_000]])
     assert bench.batch.caught_up(seen, 10.0) == pytest.approx(6.1)
+    assert bench.batch.caught_up(seen[:2], 10.0) is None
 
 
 @pytest.mark.integration

@@ -131,7 +131,7 @@ def _batches(batches: list[Mapping[str, Any]]) -> Table:
             f"{batch['rate']:,}",
             *[_short(found[name]) for name in ("p99", "p999", "most")],
             f"{batch['repeated']:,}",
-            f"{batch['caught_up_s']:.1f}",
+            "not" if batch["caught_up_s"] is None else f"{batch['caught_up_s']:.1f}",
         )
     return view
 
