@@ -19,6 +19,12 @@ from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
+OPTIONS = {
+    # Offsets are written between two Real-time Mode batches, while rows wait: with one request each.
+    "spark.sql.streaming.checkpointFileManagerClass": "io.tidemill.PutCheckpointFileManager",
+}
+"""Spark options of the fast lane's driver."""
+
 
 @dataclass
 class FastOwner:
@@ -83,7 +89,7 @@ def fast_owning(workspace: Workspace, holder: str) -> Iterator[FastOwner]:
     try:
         Objects(settings).ensure_bucket()
         sized = settings.model_copy(update={"lake": settings.lake.model_copy(update=size)})
-        spark = build_session(sized, f"tidemill {workspace.name} fast", scratch=workspace.state / "spark-fast")
+        spark = build_session(sized, f"tidemill {workspace.name} fast", scratch=workspace.state / "spark-fast", extra=OPTIONS)
         try:
             yield FastOwner(FastLane(workspace, settings, catalog, tables, spark, control), HotSink(settings, tables, control))
         finally:
