@@ -22,6 +22,8 @@ from lakehouse.workspace import Workspace
 OPTIONS = {
     # Offsets are written between two Real-time Mode batches, while rows wait: with one request each.
     "spark.sql.streaming.checkpointFileManagerClass": "io.tidemill.PutCheckpointFileManager",
+    # Nor shall they wait while filters are inferred from the gate's long expressions, at each planning: there is nothing to filter.
+    "spark.sql.constraintPropagation.enabled": "false",
 }
 """Spark options of the fast lane's driver."""
 

@@ -14,8 +14,8 @@ import org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedChe
 /**
  * Checkpoints on S3 whose files are put once, under their own name.
  *
- * <p>Spark writes a file beside its place and renames it, which S3 does not know: Hadoop copies and deletes, a dozen requests in
- * all. Between two batches of Real-time Mode that happens twice, while rows wait. One put is as atomic, and with {@code
+ * <p>Spark writes a file beside its place and renames it, which S3 does not know: Hadoop copies and deletes, and looks before and
+ * after. Between two batches of Real-time Mode that happens twice, while rows wait. One put is as atomic, and with {@code
  * If-None-Match: *} the store lets just one driver create a file. Elsewhere than on S3, files are renamed as ever.
  */
 public class PutCheckpointFileManager extends FileSystemBasedCheckpointFileManager {
