@@ -51,7 +51,7 @@ def run(
 
     Args:
         count: Events of the point of a thousand a second; the others last as long. 60,000, a minute, when left out.
-        only: Names of contenders; all when left out. ``batch``, which takes half an hour, has to be named: what the length of a
+        only: Names of contenders; all when left out. ``batch``, which takes an hour, has to be named: what the length of a
             batch costs.
         rounds: How often each contender runs, from its cold start; figures are medians.
         memory: Not used here.
