@@ -21,6 +21,7 @@ from lakehouse.jvm.jars import TIDEMILL_JAR, fetch
 SOURCES = Path(__file__).parent / "src/main/java"
 RELEASE = "17"
 _ORIGIN = "META-INF/tidemill-origin"
+_BUNDLED = ("hadoop-client-api", "scala-library", "slf4j-api", "spark-common-utils_2.13", "spark-sql_2.13")
 _TIME = (2013, 1, 1, 0, 0, 0)  # any fixed one; zip knows none before 1980
 
 
@@ -61,7 +62,8 @@ def build(target: Path) -> None:
     if version is None:
         raise JarError("There is no javac: install a JDK 17 (Debian: openjdk-17-jdk-headless).")
     spark = Path(pyspark.__file__).parent / "jars"
-    class_path = ":".join(map(str, [*fetch("spark"), *sorted(spark.glob("hadoop-client-api-*.jar"))]))
+    bundled = [jar for name in _BUNDLED for jar in sorted(spark.glob(f"{name}-*.jar"))]
+    class_path = ":".join(map(str, [*fetch("spark"), *bundled]))
     with tempfile.TemporaryDirectory() as out:
         command = ["javac", "--release", RELEASE, "-g", "-Xlint:all,-path", "-Werror", "-proc:none", "-cp", class_path]
         done = subprocess.run([*command, "-d", out, *map(str, _sources())], capture_output=True, text=True)

@@ -82,12 +82,17 @@ def fetch(name: JarSet, on_jar: Callable[[Jar], None] = lambda _: None) -> list[
     absent = missing(name)
     if absent:
         with ThreadPoolExecutor(8) as pool:
-            for jar in pool.map(lambda jar: _download(jar, folder), absent):
+            for jar in pool.map(lambda jar: download(jar, folder), absent):
                 on_jar(jar)
     return [folder / jar.filename for jar in locked(name)]
 
 
-def _download(jar: Jar, folder: Path) -> Jar:
+def download(jar: Jar, folder: Path) -> Jar:
+    """Download one jar into a folder.
+
+    Raises:
+        JarError: It could not be downloaded, or its checksum differs from the lock.
+    """
     staging = folder / f".{jar.filename}.{os.getpid()}"
     try:
         _resolve(jar, staging)

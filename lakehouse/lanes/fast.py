@@ -40,6 +40,7 @@ from lakehouse.workspace import Workspace
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
+    from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 log = logging.getLogger(__name__)
 
@@ -224,35 +225,39 @@ class FastLane:
         names = [source.name for source in spec.inputs.values() if source.name.startswith("reference.")]
         return {name: read_reference(self._catalog[name]) for name in names}
 
+    def writer(self, spec: LiveSpec, references: Mapping[str, pd.DataFrame]) -> DataStreamWriter:
+        """Return the query of a live table or of windows, whole but for its trigger; its topics are made and its columns declared."""
+        settings = self._settings
+        source = self._catalog[f"bronze.{spec.feed}"].source
+        assert source is not None
+        self._ensure_topics(spec, source)
+        found = topic_id(settings, source.topic) or ""
+        # What is older than the retention would be dropped as it comes. A checkpoint's offsets win over these.
+        begin = {str(x): at for x, at in recent_offsets(settings, source.topic, spec.reach).items()}
+        options = {"startingOffsets": json.dumps({source.topic: begin})}
+        records = as_records(read_topic(self._spark, settings, source.topic, _CONSUMER, options), found)
+        # A topic that was made again has records from its beginning on: a checkpoint of its own. So have other windows.
+        if isinstance(spec, WindowSpec):
+            counted = self.windows(spec, records, references, found)
+            rows, frame = counted.rows, window_messages(spec, counted.rows)
+            checkpoint = f"windows/{spec.feed}/{counted.counting}"
+        else:
+            rows = self.rows(spec, records, references)
+            frame, checkpoint = self.messages(spec, rows), f"live/{spec.name}/{found}"
+        internal = {"_record", *ORIGIN}
+        kinds = {x.name: column_type(x.dataType.simpleString()) for x in rows.schema.fields if x.name not in internal}
+        declare(settings.require("postgres"), spec.name, kinds)  # for those that write and read it without Spark
+        writer = frame.writeStream.format("kafka").queryName(spec.full_name).outputMode("update")
+        writer = writer.options(**{**_PRODUCER, **kafka_options(settings)})
+        return writer.option("checkpointLocation", f"{settings.lake_uri}/checkpoints/{checkpoint}")
+
     def _start(self, run: _Run) -> None:
-        spec, settings = run.spec, self._settings
         run.error = None
         try:
-            source = self._catalog[f"bronze.{spec.feed}"].source
-            assert source is not None
-            self._ensure_topics(spec, source)
-            found = topic_id(settings, source.topic) or ""
-            # What is older than the retention would be dropped as it comes. A checkpoint's offsets win over these.
-            begin = {str(x): at for x, at in recent_offsets(settings, source.topic, spec.reach).items()}
-            options = {"startingOffsets": json.dumps({source.topic: begin})}
-            records = as_records(read_topic(self._spark, settings, source.topic, _CONSUMER, options), found)
-            references = self.references(spec)
-            # A topic that was made again has records from its beginning on: a checkpoint of its own. So have other windows.
-            if isinstance(spec, WindowSpec):
-                counted = self.windows(spec, records, references, found)
-                rows, frame = counted.rows, window_messages(spec, counted.rows)
-                checkpoint = f"windows/{spec.feed}/{counted.counting}"
-            else:
-                rows = self.rows(spec, records, references)
-                frame, checkpoint = self.messages(spec, rows), f"live/{spec.name}/{found}"
-            internal = {"_record", *ORIGIN}
-            kinds = {x.name: column_type(x.dataType.simpleString()) for x in rows.schema.fields if x.name not in internal}
-            declare(settings.require("postgres"), spec.name, kinds)  # for those that write and read it without Spark
+            references = self.references(run.spec)
+            writer = self.writer(run.spec, references)
             run.references = _digests(references)
-            writer = frame.writeStream.format("kafka").queryName(spec.full_name).outputMode("update")
-            writer = writer.options(**{**_PRODUCER, **kafka_options(settings)})
-            writer = writer.option("checkpointLocation", f"{settings.lake_uri}/checkpoints/{checkpoint}")
-            run.query = writer.trigger(**_trigger(spec, settings)).start()
+            run.query = writer.trigger(**_trigger(run.spec, self._settings)).start()
             run.began, run.freshness = time.monotonic(), Freshness()
             self._say(run, "running")
         except Exception as error:  # every failure is classified

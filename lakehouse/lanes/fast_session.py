@@ -21,6 +21,14 @@ from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
+OPTIONS = {
+    # Offsets are written between two Real-time Mode batches, while rows wait: with one request each.
+    "spark.sql.streaming.checkpointFileManagerClass": "io.tidemill.PutCheckpointFileManager",
+    # Nor shall they wait while filters are inferred from the gate's long expressions, at each planning: there is nothing to filter.
+    "spark.sql.constraintPropagation.enabled": "false",
+}
+"""Spark options of the fast lane's driver."""
+
 
 @dataclass
 class FastOwner:
@@ -86,7 +94,7 @@ def fast_owning(workspace: Workspace, holder: str) -> Iterator[FastOwner]:
         Objects(settings).ensure_bucket()
         sized = settings.model_copy(update={"lake": settings.lake.model_copy(update=size)})
         scratch = workspace.state / "spark-fast"
-        spark = build_session(sized, f"tidemill {workspace.name} fast", scratch=scratch, extra=CONFIGURATION)
+        spark = build_session(sized, f"tidemill {workspace.name} fast", scratch=scratch, extra=OPTIONS | CONFIGURATION)
         try:
             yield FastOwner(FastLane(workspace, settings, catalog, tables, spark, control), HotSink(settings, tables, control))
         finally:

@@ -7,14 +7,15 @@ import shutil
 import tempfile
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from lakehouse.settings import Settings, external_parts
+from lakehouse.settings import Part, Settings, external_parts
 from lakehouse.stack import supervisor
 from lakehouse.stack.ports import LOOPBACK
 from lakehouse.stack.s3 import S3
+from lakehouse.stack.server import Server
 from lakehouse.stack.state import StackState
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
@@ -36,8 +37,15 @@ class CountingS3(S3):
 
 
 @contextmanager
-def servers(template: Path, say: Callable[[str], None]) -> Iterator[Workspace]:
+def servers(
+    template: Path, say: Callable[[str], None], instead: Mapping[Part, type[Server]] | None = None
+) -> Iterator[Workspace]:
     """Start Kafka, S3, PostgreSQL and Valkey for a copy of a workspace; stop and erase them afterwards.
+
+    Args:
+        template: The workspace.
+        say: Told what is being done.
+        instead: Servers to start in place of the usual ones; an object store that counts when left out.
 
     Raises:
         BenchError: A server's address is set from outside.
@@ -45,17 +53,17 @@ def servers(template: Path, say: Callable[[str], None]) -> Iterator[Workspace]:
     root = Path(tempfile.mkdtemp(prefix="tidemill-bench-"))
     shutil.copytree(template, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".tidemill"))
     workspace = Workspace.load(root)
-    before = supervisor.SERVERS["s3"]
+    before = dict(supervisor.SERVERS)
     try:
         if external := external_parts(workspace):
             raise BenchError(f"A benchmark measures the embedded servers: unset the addresses of {', '.join(sorted(external))}.")
-        supervisor.SERVERS["s3"] = CountingS3
+        supervisor.SERVERS.update(instead or {"s3": CountingS3})
         say("starting the servers")
         supervisor.up(workspace)
         yield workspace
     finally:
         supervisor.down(workspace, wipe=True)
-        supervisor.SERVERS["s3"] = before
+        supervisor.SERVERS.update(before)
         shutil.rmtree(root, ignore_errors=True)
 
 

@@ -76,7 +76,7 @@ def test_what_is_expected_is_what_the_bytes_say(generate: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("pond",), "No benchmark pond; there are: lake, push, steady."),
+        (("pond",), "No benchmark pond; there are: lake, latency, push, steady."),
         (("lake", "--only", "d"), "No contender d; there are: tidemill, plain_spark, tuned_spark, python_deltars."),
         (("push", "--only", "d"), "No contender d; there are: push, panel."),
     ],

@@ -24,7 +24,7 @@ import org.apache.hadoop.fs.Path;
  */
 public class ConditionalPutLogStore extends S3SingleDriverLogStore {
   /** Option of Hadoop's createFile(): put the object only if there is none ({@code fs.s3a.create.conditional.enabled}). */
-  private static final String IF_ABSENT = "fs.option.create.conditional.overwrite";
+  static final String IF_ABSENT = "fs.option.create.conditional.overwrite";
 
   /** Metadata of the object that says which attempt made it, as it is written and as it is read back. */
   private static final String WRITER = "tidemill-writer";
@@ -71,7 +71,7 @@ public class ConditionalPutLogStore extends S3SingleDriverLogStore {
     }
   }
 
-  private static FSDataOutputStream open(FileSystem fs, Path path, boolean overwrite, String writer)
+  static FSDataOutputStream open(FileSystem fs, Path path, boolean overwrite, String writer)
       throws IOException {
     if (overwrite) {
       return fs.create(path, true);
@@ -87,7 +87,7 @@ public class ConditionalPutLogStore extends S3SingleDriverLogStore {
    * Delta must not take its own commit for another writer's: it would commit the same rows again. An object in the log is
    * never replaced, so whoever made it has won for good.
    */
-  private static void settle(FileSystem fs, Path path, String writer, IOException failure) throws IOException {
+  static void settle(FileSystem fs, Path path, String writer, IOException failure) throws IOException {
     byte[] winner;
     try {
       winner = fs.getXAttrs(path).get(WRITER_ATTRIBUTE);

@@ -1,0 +1,24 @@
+"""The fast lane's query alone, Kafka → Kafka: no sink and no push beside it, as the stream processors it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from lakehouse.workspace import Workspace
+
+from ..worker import Worker
+from ._contender import Contender
+
+
+@contextmanager
+def running(workspace: Workspace, environment: Mapping[str, str] | None = None) -> Iterator[Contender]:
+    """Run the lane without its sink.
+
+    Args:
+        workspace: The workspace.
+        environment: Settings that are not the workspace's.
+    """
+    command = ["bench.latency.lane", str(workspace.root), "real-time"]
+    with Worker(command, log=workspace.state / "lane.log", environment=environment) as lane:
+        yield Contender((lane,))

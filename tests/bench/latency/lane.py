@@ -1,0 +1,43 @@
+"""The fast lane's query without a sink, in a driver of its own: ``python -m bench.latency.lane WORKSPACE real-time|micro-batch``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from lakehouse.catalog import Catalog
+from lakehouse.control import Control
+from lakehouse.lanes.fast import FastLane, slots
+from lakehouse.lanes.fast_session import OPTIONS
+from lakehouse.livetables import live_tables
+from lakehouse.session import build_session
+from lakehouse.settings import Settings
+from lakehouse.storage.objects import Objects
+from lakehouse.workspace import Workspace
+
+
+def main(root: str, trigger: str) -> None:
+    """Run until SIGTERM."""
+    workspace = Workspace.load(Path(root))
+    settings, catalog = Settings.load(workspace), Catalog.load(workspace)
+    tables = live_tables(workspace, catalog)
+    size = {"cores": slots(settings, catalog, tables), "driver_memory": settings.fast.driver_memory}
+    sized = settings.model_copy(update={"lake": settings.lake.model_copy(update=size)})
+    Objects(settings).ensure_bucket()
+    spark = build_session(sized, f"bench {trigger}", scratch=workspace.state / f"spark-{trigger}", extra=OPTIONS)
+    with closing(Control(settings.require("postgres"))) as control:
+        lane = FastLane(workspace, settings, catalog, tables, spark, control)
+        if trigger == "real-time":
+            signal.signal(signal.SIGTERM, lambda *_: lane.stop())
+            if stopped := lane.run():
+                sys.exit("\n".join(stopped.values()))
+        else:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            (spec,) = tables.values()
+            lane.writer(spec, lane.references(spec)).trigger(processingTime="0 seconds").start().awaitTermination()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
