@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -17,6 +17,8 @@ from lakehouse.settings import Settings
 from lakehouse.sources.kafka import delete_topic
 from lakehouse.stack.state import write_private
 from lakehouse.workspace import Workspace
+
+_PATIENCE = 30.0
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def workspace_of(
 
 @contextmanager
 def running(workspace: Workspace, lane: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a lane in a process group of its own; killed at the end if it still runs."""
+    """Run a lane in a process group of its own; ended, or else killed, at the end."""
     command = [sys.executable, "-m", "jobs", "run", "--lane", lane]
     root = Path(__file__).parents[1]
     environment = os.environ | {"TIDEMILL_WORKSPACE": str(workspace.root), "PYTHONPATH": str(root)}
@@ -51,6 +53,10 @@ def running(workspace: Workspace, lane: str) -> Iterator[subprocess.Popen[bytes]
         try:
             yield process
         finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)  # as an operator ends it; then it also says which lines it ran
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_PATIENCE)
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

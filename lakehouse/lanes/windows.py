@@ -75,32 +75,37 @@ def windows_of(spec: WindowSpec, rows: DataFrame, ingest: TableSpec, refusal: Co
     if taken := [x for x in FRAME if x in rows.columns]:
         raise DeclarationError(f"{name} selects {', '.join(taken)}, which its windows have too; name it otherwise.")
     record, moment = F.col("_record"), F.unix_micros(F.col(f"`{ingest.event_time}`"))
+    good = F.when(record["failures"].isNotNull(), refusal.cast("boolean")).otherwise(record["reasons"].isNull())
+    # Against the time of day, as in the hot store: one producer whose clock is years ahead must not end all windows.
+    possible = record["timestamp"] <= F.current_timestamp() + F.expr(f"INTERVAL {ingest.future}")
+    own = [F.col(f"`{column}`") for column in rows.columns if column != "_record"]
+    verdict = ((good & possible).alias("_counts"), record["timestamp"].alias("_clock"))
     lengths = windows.lengths(name)
     frames = []
     for span, length in lengths.items():
         micros = round(length.total_seconds()) * _MICROSECOND
         start = moment - F.pmod(moment, F.lit(micros))
         edges = (F.timestamp_micros(start), F.timestamp_micros(start + F.lit(micros)))
-        frames.append(F.struct(F.lit(span).alias(FRAME[0]), edges[0].alias(FRAME[1]), edges[1].alias(FRAME[2])))
+        window = [column.alias(name) for column, name in zip((F.lit(span), *edges), FRAME, strict=True)]
+        frames.append(F.struct(*window, *own, *verdict))
     longest = round(max(lengths.values()).total_seconds())
-    good = F.when(record["failures"].isNotNull(), refusal.cast("boolean")).otherwise(record["reasons"].isNull())
-    # Against the time of day, as in the hot store: one producer whose clock is years ahead must not end all windows.
-    possible = record["timestamp"] <= F.current_timestamp() + F.expr(f"INTERVAL {ingest.future}")
     try:
         with quietly():
             # The watermark lets state go, and judges nothing: what the gate lets through is never behind it, as long as the clocks
             # of partitions differ by less than the longest span (once for the window's own length, once for that).
             frame = (
-                rows.where(good & possible)
+                # The verdict is repeated with the row: a filter that the optimizer could move below the gate would have it write the
+                # gate out for each of its columns, and again for each of those, and planning would take all memory.
+                rows.select(F.inline(F.array(*frames)))
+                .where("_counts")
                 .where(windows.where or "true")
-                .select("*", F.inline(F.array(*frames)))
                 .withWatermark(FRAME[1], f"{ingest.watermark} {ingest.future} {2 * longest} seconds")
                 .groupBy(*FRAME, *[F.col(f"`{column}`") for column in windows.by])
                 .agg(
                     *[F.expr(text).alias(measure) for measure, text in windows.measures.items()],
                     F.max(f"`{ingest.event_time}`").alias("last_event"),
                     F.count("*").alias("_offset"),
-                    F.max(record["timestamp"]).alias("_timestamp"),
+                    F.max("_clock").alias("_timestamp"),
                 )
             )
     except Exception as error:
