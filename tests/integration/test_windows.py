@@ -135,7 +135,7 @@ def counted(settings: Settings) -> int:
 
 
 def wait_until(settings: Settings, count: int, process: Any) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 180
     while (now := counted(settings)) < count:
         assert time.monotonic() < deadline, f"{now} of {count} rows are in windows"
         assert process.poll() is None, "the lane ended"
