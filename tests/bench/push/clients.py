@@ -24,6 +24,7 @@ from .rows import FEED, SHOWN, filter_of, shards
 from .websocket import Connection, open_socket
 
 _AT_ONCE = 100
+_PATIENCE = 30.0
 _STAMP = re.compile(rb"sent_us\W{1,3}(\d{16})")  # as JSON has it, and as HTML in JSON
 
 
@@ -102,13 +103,19 @@ async def join_push(url: str, token: str, client: int, *calls: Callable[..., Non
     return connection
 
 
-async def join_panel(url: str, token: str, client: int, *calls: Callable[..., None]) -> Connection:
+async def join_panel(url: str, token: str, client: int, heard: Callable[[bytes], None], closed: Callable[[], None]) -> Connection:
     """Open a session as ``bokeh.client.pull_session`` does, without making a document of what comes."""
+    greeted = asyncio.Event()
+
+    def listen(message: bytes) -> None:
+        greeted.set()
+        heard(message)
+
     first, end = shards(client)
-    ticket = generate_jwt_token(generate_session_id())
-    connection = await open_socket(
-        f"{url}/live/ws?first={first}&end={end}", {"Sec-WebSocket-Protocol": f"bokeh, {ticket}"}, *calls
-    )
+    headers = {"Sec-WebSocket-Protocol": f"bokeh, {generate_jwt_token(generate_session_id())}"}
+    connection = await open_socket(f"{url}/live/ws?first={first}&end={end}", headers, listen, closed)
+    async with asyncio.timeout(_PATIENCE):
+        await greeted.wait()  # who asks earlier is closed: there is no session yet
     message = Protocol().create("PULL-DOC-REQ")
     for part in (message.header_json, message.metadata_json, message.content_json):
         connection.send(part.encode())

@@ -26,7 +26,7 @@ def table(report: dict[str, Any]) -> RenderableType:
     )
     view.add_column("", no_wrap=True)
     for name in ("clients", "p50 ms", "p95 ms", "p99 ms", "rows/s", "messages/s", "lost", "service", "clients", "store", "MiB"):
-        view.add_column(name, justify="right")
+        view.add_column(name, justify="right", no_wrap=True)
     for point in report["points"]:
         cores = point["cores"]
         view.add_row(
