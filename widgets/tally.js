@@ -44,7 +44,8 @@ export function render({ model }) {
   }
 
   function hear(message) {
-    if (message.position) position = message.position
+    // The hello says where the service is: what this client asks for is still to come.
+    if (message.position && message.type !== "hello") position = message.position
     if (message.type === "hello") keys = message.keys
     if (message.type === "snapshot" || message.type === "rows") message.rows.forEach(take)
   }
