@@ -108,7 +108,7 @@ def test_caught_up_is_when_a_row_is_fresh_again(bench: Any) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_the_floor_and_a_contender_that_does_nothing(bench: Any, stack: tuple[Workspace, Settings], tmp_path: Path) -> None:
     files = {"tidemill.toml": '[workspace]\nname = "load"\n'}
     source, live = bench.contender.SOURCE, bench.contender.LIVE

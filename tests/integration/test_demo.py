@@ -102,7 +102,7 @@ def test_demo_runs_both_lanes_and_pushes_what_happens_until_it_is_ended(tidemill
         workspace = Workspace.load(folder)
         wait_for(lambda: (folder / ".tidemill/push.json").exists(), demo)
         for change in subscribe(Endpoint.of(workspace), "flights"):
-            if change.kind == "rows" and change.rows[-1]["event_time"] >= "2013-01-04T06":
+            if change.kind == "rows" and change.rows[-1]["event_time"] >= "2013-01-04T00:30":
                 break
         children = psutil.Process(demo.pid).children(recursive=True)
         live = answer(tidemill, "status")["live"]["flights"]
