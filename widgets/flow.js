@@ -33,7 +33,7 @@ const HOPS = [
   ["producer_to_hot", "producer → hot store"],
   ["producer_to_socket", "producer → socket"],
 ]
-const ms = (value) => value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 })
+const ms = (value) => (value < 10_000 ? value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 }) : `${Math.round(value / 1000).toLocaleString("en")} s`)
 
 // The columns of the board: heading, and what a row has there, as text or [text, class, title].
 const FLIGHTS = [
