@@ -64,6 +64,10 @@ class _Run:
     prepared: bool = False
 
 
+class _StoppingError(Exception):
+    """A batch has not begun, because the lane is asked to stop."""
+
+
 class LakeLane:
     """All tables of a workspace."""
 
@@ -291,6 +295,8 @@ class LakeLane:
         def process(batch: DataFrame, batch_id: int) -> None:
             try:
                 with self._slots:
+                    if self._stop.is_set():  # it waited for its turn; the next process does this batch
+                        raise _StoppingError
                     table.process(batch, batch_id)
             except Exception as error:
                 run.error = error
@@ -299,16 +305,21 @@ class LakeLane:
         return process
 
     def _end(self) -> None:
+        """Stop all queries at once: each ends the batch that it is at, and none begins another while it waits for the others."""
         self._pool.shutdown(cancel_futures=True)
-        for run in self._runs:
-            if run.query is not None:
+        with ThreadPoolExecutor(len(self._runs) or 1) as pool:
+            list(pool.map(self._end_one, self._runs))
+
+    def _end_one(self, run: _Run) -> None:
+        if run.query is not None:
+            if not isinstance(run.error, _StoppingError):
                 self._watch(run)
-                try:
-                    if run.query is not None:
-                        run.query.stop()
-                except Py4JError as error:
-                    if not isinstance(error, Py4JNetworkError):
-                        raise
-                run.query = None
-            if run.state == "running":
-                self._say(run, "idle")
+            try:
+                if run.query is not None:
+                    run.query.stop()
+            except Py4JError as error:
+                if not isinstance(error, Py4JNetworkError):
+                    raise
+            run.query = None
+        if run.state == "running":
+            self._say(run, "idle")

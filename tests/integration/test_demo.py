@@ -110,7 +110,12 @@ def test_demo_runs_both_lanes_and_pushes_what_happens_until_it_is_ended(tidemill
         assert live["latency"]["producer_to_socket"]["rows"] > 0
     finally:
         demo.send_signal(signal.SIGTERM)
-        assert demo.wait(120) == 0, log.read_text()[-3_000:]
+        try:
+            demo.wait(300)
+        finally:
+            demo.kill()
+            demo.wait()
+    assert demo.returncode == 0, log.read_text()[-3_000:]
     servers = {server["pid"] for server in answer(tidemill, "status")["servers"].values()}
     left = [process for process in psutil.wait_procs(children, timeout=30)[1] if process.pid not in servers]
     assert left == []
