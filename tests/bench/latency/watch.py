@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from array import array
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,14 +58,17 @@ class _Look:
             os._exit(1)
 
     def _follow(self, rows: Iterator[list[int]]) -> None:
+        early: deque[tuple[int, int]] = deque(maxlen=200_000)
         for moments in rows:
             now, begin = time.time_ns() // 1_000, self.begin
-            if not begin:
+            early.extend((sent, now) for sent in moments)
+            if not begin:  # on a busy machine it is told when the load has begun
                 continue
-            for sent in moments:
+            while early:
+                sent, came = early.popleft()
                 if sent >= begin:
                     self.seen.append(sent)
-                    self.seen.append(now)
+                    self.seen.append(came)
             if len(self.seen) >= 2 * self.wanted:
                 self.finished.set()
 
