@@ -134,6 +134,7 @@ def _run_push(workspace: Workspace) -> dict[str, str]:
     from lakehouse.settings import Settings
 
     service = PushService(workspace, Settings.load(workspace), declared_tables(workspace, Catalog.load(workspace)))
+    _on_signal(lambda: None)  # uvicorn ends by itself, and then raises the signal again for whoever was there before
     service.run(lambda: errors.print(f"Live rows are pushed at {service.endpoint.url}/live/FEED; Ctrl-C ends it."))
     return {}
 
