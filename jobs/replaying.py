@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -13,6 +14,14 @@ from lakehouse.catalog import Catalog
 from lakehouse.settings import Settings
 from lakehouse.sources.replay import ReplayResult, replay
 from lakehouse.workspace import Workspace
+
+
+class _EndedError(Exception):
+    """A replay is to end where it is."""
+
+    def __init__(self, result: ReplayResult) -> None:
+        super().__init__()
+        self.result = result
 
 
 def replayable(workspace: Workspace, catalog: Catalog) -> list[str]:
@@ -30,6 +39,7 @@ def replay_all(
     end: datetime | None,
     speed: float | None,
     console: Console | None = None,
+    ending: threading.Event | None = None,
 ) -> dict[str, ReplayResult]:
     """Replay feeds side by side; see :func:`lakehouse.sources.replay.replay`.
 
@@ -42,6 +52,7 @@ def replay_all(
         end: First moment that is no more wanted, likewise.
         speed: Times faster than real time.
         console: Where the bars are drawn; none are when left out.
+        ending: When it is set, the replay ends within a second, where it is; the next one goes on there.
     """
     names = list(feeds or replayable(workspace, catalog))
     columns = (TextColumn("{task.description}"), TextColumn("{task.fields[sent]:,} events"))
@@ -56,8 +67,13 @@ def replay_all(
             def show(now: ReplayResult) -> None:
                 clock = f"{datetime.fromtimestamp(now.clock_ms / 1000, UTC):%Y-%m-%d %H:%M}" if now.clock_ms else ""
                 bars.update(task, sent=now.acked, rate=now.rate, clock=clock)
+                if ending is not None and ending.is_set():
+                    raise _EndedError(now)
 
-            return replay(settings, workspace, catalog, name, start=_utc(start), end=_utc(end), speed=speed, on_progress=show)
+            try:
+                return replay(settings, workspace, catalog, name, start=_utc(start), end=_utc(end), speed=speed, on_progress=show)
+            except _EndedError as ended:
+                return ended.result
 
         tasks = {name: bars.add_task(f"Replaying {name}", total=None, sent=0, rate=0.0, clock="") for name in names}
         futures = {name: pool.submit(one, name, task) for name, task in tasks.items()}

@@ -22,9 +22,9 @@ from lakehouse.catalog import Catalog, Kafka
 from lakehouse.livetables import LiveSpec, live_tables
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import ensure_topic
+from lakehouse.sources.live import SENT_AT
 from lakehouse.stack import supervisor
 from lakehouse.storage.hot import declare
-from lakehouse.telemetry.latency import SENT_AT
 from lakehouse.workspace import Workspace
 
 FEED = "sightings"
@@ -115,10 +115,12 @@ def sightings(stack: tuple[Workspace, Settings], tmp_path: Path) -> Iterator[Sig
         yield Sightings(workspace, settings, live_tables(workspace, Catalog.load(workspace))[FEED], stack[0])
 
 
-def wait_for(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes] | None = None) -> None:
-    deadline = time.monotonic() + SOON
+def wait_for(
+    condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes] | None = None, seconds: float = SOON
+) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {SOON:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         assert process is None or process.poll() is None, f"the process ended before {what}"
         time.sleep(0.1)
 

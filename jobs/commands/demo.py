@@ -93,7 +93,7 @@ def _until_stopped(
     present = None if speed else _present(workspace, end)
 
     def replay(start: datetime | None, end: datetime | None, speed: float | None) -> None:
-        replay_all(context.settings, workspace, context.catalog, None, start=start, end=end, speed=speed)
+        replay_all(context.settings, workspace, context.catalog, None, start=start, end=end, speed=speed, ending=ending)
 
     def until(true: Callable[[], bool], seconds: int = 1) -> None:
         """Wait until something is true for some seconds, or the demo ends."""

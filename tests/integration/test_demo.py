@@ -6,13 +6,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from sightings import wait_for
 
 from lakehouse.serving.client import subscribe
 from lakehouse.serving.push.endpoint import Endpoint
@@ -45,14 +45,6 @@ def tidemill(folder: Path) -> Iterator[Tidemill]:
 
     yield run
     assert run("down", "--wipe", "--yes").returncode == 0
-
-
-def wait_for(true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 400
-    while not true():
-        assert process.poll() is None, "the demo ended"
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.2)
 
 
 def answer(tidemill: Tidemill, *arguments: str) -> Any:
@@ -98,9 +90,9 @@ def test_demo_runs_both_lanes_and_pushes_what_happens_until_it_is_ended(tidemill
         command = [sys.executable, "-m", "jobs", "demo", "--end", "2013-01-05"]
         demo = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
     try:
-        wait_for(lambda: "/live shows rows" in log.read_text(), demo)
+        wait_for(lambda: "/live shows rows" in log.read_text(), "the fast lane is started", demo, 400)
         workspace = Workspace.load(folder)
-        wait_for(lambda: (folder / ".tidemill/push.json").exists(), demo)
+        wait_for(lambda: (folder / ".tidemill/push.json").exists(), "the push service is there", demo, 400)
         for change in subscribe(Endpoint.of(workspace), "flights"):
             if change.kind == "rows" and change.rows[-1]["event_time"] >= "2013-01-04T00:30":
                 break
@@ -111,7 +103,7 @@ def test_demo_runs_both_lanes_and_pushes_what_happens_until_it_is_ended(tidemill
     finally:
         demo.send_signal(signal.SIGTERM)
         try:
-            demo.wait(300)
+            demo.wait(120)
         finally:
             demo.kill()
             demo.wait()

@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 import psycopg
 import pytest
+import sightings
 from live_lanes import running, workspace_of
+from sightings import FEED
 
 from lakehouse.catalog import Catalog, Kafka
 from lakehouse.control import Control
@@ -35,26 +37,14 @@ from lakehouse.workspace import Workspace
 
 pytestmark = pytest.mark.integration
 
-FEED = "sightings"
 CLOCK = datetime(2013, 1, 1, 10, 7, tzinfo=UTC)
 SPANS = {"1 minute": "1min", "5 minutes": "5min", "60 minutes": "60min"}
-FILES = {
+SILVER = sightings.FILES["silver/sightings.py"].replace(
+    'watermark="1 day", future="1 hour"', 'watermark="1 hour", future="5 minutes"'
+)
+FILES = sightings.FILES | {
     "tidemill.toml": '[workspace]\nname = "flocks"\n[s3]\nbucket = "flocks"\n',
-    "bronze/sightings.py": """
-from lakehouse.catalog import Kafka, bronze
-
-sightings = bronze("sightings", source=Kafka("sightings", partitions=2))
-""",
-    "silver/sightings.py": """
-from typing import Annotated
-from pyspark.sql import DataFrame
-from lakehouse.catalog import Bronze, Json, silver
-
-@silver("sightings", keys=["id"], parse=Json("id STRING, bird STRING, at TIMESTAMP, n INT"), event_time="at",
-        watermark="1 hour", future="5 minutes", suite="silver/sightings")
-def sightings(records: Annotated[DataFrame, Bronze("sightings")]) -> DataFrame:
-    return records.select("_record", "id", "bird", "at", "n")
-""",
+    "silver/sightings.py": SILVER,
     "live/sightings.py": """
 from typing import Annotated
 from pyspark.sql import DataFrame
@@ -69,12 +59,6 @@ from lakehouse.windows import Windows
 ))
 def sightings(seen: Annotated[DataFrame, Silver("sightings")]) -> DataFrame:
     return seen.select("_record", "id", "bird", "at", "n")
-""",
-    "expectations/silver/sightings.py": """
-from great_expectations import expectations as gxe
-from lakehouse.quality import Suite, drop
-
-suite = Suite([drop(gxe.ExpectColumnValuesToBeBetween(column="n", min_value=0))])
 """,
 }
 
