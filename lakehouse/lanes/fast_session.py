@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lakehouse.catalog import Catalog
 from lakehouse.control import Control
@@ -21,13 +22,16 @@ from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
-OPTIONS = {
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_OPTIONS = {
     # Offsets are written between two Real-time Mode batches, while rows wait: with one request each.
     "spark.sql.streaming.checkpointFileManagerClass": "io.tidemill.PutCheckpointFileManager",
     # Nor shall they wait while filters are inferred from the gate's long expressions, at each planning: there is nothing to filter.
     "spark.sql.constraintPropagation.enabled": "false",
+    **CONFIGURATION,
 }
-"""Spark options of the fast lane's driver."""
 
 
 @dataclass
@@ -76,6 +80,27 @@ def declared_tables(workspace: Workspace, catalog: Catalog) -> dict[str, LiveSpe
     return with_windows(tables)
 
 
+def sized(settings: Settings, catalog: Catalog, tables: Mapping[str, LiveSpec]) -> Settings:
+    """Return the settings with the fast lane's driver in place of the lake lane's: its memory, and a task slot for each query.
+
+    Raises:
+        DeclarationError: The setting ``fast.cores`` allows fewer slots.
+    """
+    size = {"cores": slots(settings, catalog, tables), "driver_memory": settings.fast.driver_memory}
+    return settings.model_copy(update={"lake": settings.lake.model_copy(update=size)})
+
+
+def fast_driver(workspace: Workspace, settings: Settings, name: str) -> SparkSession:
+    """Start the fast lane's Spark driver.
+
+    Args:
+        workspace: Where it keeps its files.
+        settings: What :func:`sized` gave.
+        name: What it is called.
+    """
+    return build_session(settings, name, scratch=workspace.state / "spark-fast", extra=_OPTIONS)
+
+
 @contextmanager
 def fast_owning(workspace: Workspace, holder: str) -> Iterator[FastOwner]:
     """Take the fast lane's lease, start its driver, and give both back.
@@ -86,15 +111,13 @@ def fast_owning(workspace: Workspace, holder: str) -> Iterator[FastOwner]:
     """
     settings, catalog = Settings.load(workspace), Catalog.load(workspace)
     tables = declared_tables(workspace, catalog)
-    size = {"cores": slots(settings, catalog, tables), "driver_memory": settings.fast.driver_memory}
+    size = sized(settings, catalog, tables)
     control = Control(settings.require("postgres"))
     lease = Lease(control, seconds=settings.lake.lease_seconds, name=FAST)
     lease.acquire(holder)
     try:
         Objects(settings).ensure_bucket()
-        sized = settings.model_copy(update={"lake": settings.lake.model_copy(update=size)})
-        scratch = workspace.state / "spark-fast"
-        spark = build_session(sized, f"tidemill {workspace.name} fast", scratch=scratch, extra=OPTIONS | CONFIGURATION)
+        spark = fast_driver(workspace, size, f"tidemill {workspace.name} fast")
         try:
             yield FastOwner(FastLane(workspace, settings, catalog, tables, spark, control), HotSink(settings, tables, control))
         finally:

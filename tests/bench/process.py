@@ -18,6 +18,8 @@ import psutil
 from .errors import BenchError
 
 _EVERY = 0.1  # seconds between two samples
+_PATIENCE = 20.0  # seconds until one that was asked to end is killed
+_TESTS = Path(__file__).parents[1]
 
 
 @dataclass
@@ -58,28 +60,32 @@ class Usage:
             self.peak_mib, self.peak_by_program = total, programs
 
 
+def module(name: str, *arguments: str) -> list[str]:
+    """Return the command line that runs a Python module."""
+    return [sys.executable, "-m", name, *arguments]
+
+
 class Process:
-    """A Python module run in a process group of its own, which says things in JSON lines.
+    """A program in a process group of its own, spoken with in lines of JSON.
 
     Args:
-        module: What ``python -m`` runs.
-        arguments: Its arguments; no secrets.
+        command: Its command line; no secrets.
+        log: Where its standard error goes, and what it says beside JSON.
         environment: Variables beside those of this process.
-        path: Folder that its imports begin at.
-        log: Where its other output goes.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], *, environment: Mapping[str, str], path: Path, log: Path) -> None:
+    def __init__(self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._log = log
-        self._output = log.open("w")
-        paths = os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._output = log.open("a")
+        paths = os.pathsep.join([str(_TESTS), *filter(None, sys.path)])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,
             text=True,
-            env={**os.environ, **environment, "PYTHONPATH": paths},
+            errors="replace",
+            env={**os.environ, "PYTHONPATH": paths, **(environment or {})},
             start_new_session=True,
         )
 
@@ -87,18 +93,37 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process and its children if they still run."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        """Ask it to end, if it still runs; kill it and its children if it does not."""
+        if self.is_alive:
+            self._process.terminate()
+            try:
+                self._process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.kill()
         for stream in (self._process.stdin, self._process.stdout, self._output):
             if stream is not None:
                 stream.close()
+
+    def kill(self) -> None:
+        """End it, and its children, as a crash would."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     @property
     def pid(self) -> int:
         """Its id."""
         return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    def tell(self, content: object = None) -> None:
+        """Send it a line of JSON that it waits for."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(content) + "\n")
+        self._process.stdin.flush()
 
     def next(self, event: str) -> dict[str, Any]:
         """Wait for the next thing that it says.
@@ -114,29 +139,27 @@ class Process:
                     return content
             except (ValueError, KeyError, TypeError):
                 self._output.write(line)  # some library talks
-        self._output.flush()
-        last = [text for text in self._log.read_text(errors="replace").splitlines() if text.strip()][-1:]
-        raise BenchError(f"A contender ended before it was {event}: {last[0] if last else 'without a word'} (see {self._log}).")
+        raise BenchError(f"{self._log.stem} ended before it was {event}: {self.last_words()} (see {self._log}).")
 
-    def proceed(self, line: str = "") -> None:
-        """Let it go on, with a line that it waits for."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
+    def last_words(self) -> str:
+        """Return the end of what it wrote."""
+        self._output.flush()
+        lines = [text for text in self._log.read_text(errors="replace").splitlines() if text.strip()]
+        return lines[-1] if lines else "without a word"
 
     def finish(self) -> None:
         """Wait until it ended well."""
         assert self._process.stdout is not None
         self._output.write(self._process.stdout.read())
         if code := self._process.wait():
-            raise BenchError(f"A contender failed at its end, with exit code {code} (see {self._log}).")
+            raise BenchError(f"{self._log.stem} failed at its end, with exit code {code} (see {self._log}).")
 
 
 class Measured(Process):
     """A process that is sampled while it runs."""
 
-    def __init__(self, module: str, arguments: Sequence[str], *, environment: Mapping[str, str], path: Path, log: Path) -> None:
-        super().__init__(module, arguments, environment=environment, path=path, log=log)
+    def __init__(self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(command, log=log, environment=environment)
         self.usage = Usage()
         self._ended = threading.Event()
         self._sampler = threading.Thread(target=self._watch, name="sampler", daemon=True)

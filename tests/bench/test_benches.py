@@ -32,6 +32,17 @@ def bench_modules(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     return lambda name: importlib.import_module(f"bench.{name}")
 
 
+def test_all_that_benchmarks_run_as_processes_can_be_imported(bench_modules: Callable[[str], Any]) -> None:
+    folder = ROOT / "tests/bench"
+    files = [x.relative_to(folder).with_suffix("") for x in folder.rglob("*.py") if "workspace" not in x.parts]
+    names = [
+        ".".join(x.parts) for x in files if not x.name.startswith("test_") and x.name != "flink_job"
+    ]  # run by Flink's own Python
+    assert {"lake.contend", "latency.lane", "push.clients"} <= set(names)
+    for name in names:
+        bench_modules(name)
+
+
 def test_any_part_of_the_events_is_the_same_part(generate: Any) -> None:
     whole = list(generate.events(99_000, 101_500))
     assert [*generate.events(99_000, 100_250), *generate.events(100_250, 101_500)] == whole
@@ -155,7 +166,7 @@ def test_ages_are_counted_within_a_percent(bench_modules: Callable[[str], Any]) 
 
 def test_the_knee_is_found_by_doubling_and_halving(bench_modules: Callable[[str], Any]) -> None:
     run = bench_modules("push.run")
-    nothing = {field.name: 0 for field in fields(run.Point)}
+    nothing = {field.name: 0 for field in fields(run.Point)} | {"offered_per_s": run.PER_SECOND}
 
     def at(clients: int) -> Any:
         return run.Point(**nothing | {"clients": clients, "rows": 1, "p95_ms": clients / 2})

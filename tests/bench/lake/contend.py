@@ -8,7 +8,6 @@ requests and memory are looked at before anything else is done.
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import time
 from pathlib import Path
@@ -16,22 +15,20 @@ from typing import Any
 
 from lakehouse.workspace import Workspace
 
+from ..lines import hear, say
+
 
 def main(name: str, root: str, events: str, small: str) -> None:
     """Run one contender."""
     contender: Any = importlib.import_module(f"bench.lake.contenders.{name}")
     with contender.ready(Workspace.load(Path(root))) as job:
-        _say("ready")
+        say("ready")
         begun = time.monotonic()
         stages = job.work()
-        _say("done", seconds=time.monotonic() - begun, stages=stages)
-        sys.stdin.readline()
+        say("done", seconds=time.monotonic() - begun, stages=stages)
+        hear()
         if int(small):
-            _say("small_commits", milliseconds=job.small_commits(int(events), int(small)))
-
-
-def _say(event: str, **content: Any) -> None:
-    print(json.dumps({"event": event, **content}), flush=True)
+            say("small_commits", milliseconds=job.small_commits(int(events), int(small)))
 
 
 if __name__ == "__main__":

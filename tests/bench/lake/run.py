@@ -19,7 +19,7 @@ from lakehouse.sources.replay import ReplayResult, publish
 from lakehouse.workspace import Workspace
 
 from .. import machine
-from ..process import Measured
+from ..process import Measured, module
 from ..store import Bucket, servers
 from .check import check
 from .contenders.tidemill import SMALL_BATCH, SMALL_COMMITS
@@ -163,10 +163,8 @@ def _measure(workspace: Workspace, name: str, count: int, label: str, small: boo
         requests_before = bucket.requests()
         started = time.monotonic()
         with Measured(
-            "bench.lake.contend",
-            arguments,
+            module("bench.lake.contend", *arguments),
             environment=bucket.environment,
-            path=_HERE.parents[1],
             log=workspace.state / f"{label}.log",
         ) as process:
             say(f"{name}: starting")
@@ -180,7 +178,7 @@ def _measure(workspace: Workspace, name: str, count: int, label: str, small: boo
             files, size = bucket.files()
             say(f"{name}: checking its tables")
             check(name, bucket.settings, expected(count))
-            process.proceed()
+            process.tell()
             commits: dict[str, list[float]] = {}
             if batches:
                 say(f"{name}: small commits")

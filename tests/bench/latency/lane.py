@@ -9,10 +9,9 @@ from pathlib import Path
 
 from lakehouse.catalog import Catalog
 from lakehouse.control import Control
-from lakehouse.lanes.fast import FastLane, slots
-from lakehouse.lanes.fast_session import OPTIONS
+from lakehouse.lanes.fast import FastLane
+from lakehouse.lanes.fast_session import fast_driver, sized
 from lakehouse.livetables import live_tables
-from lakehouse.session import build_session
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
@@ -23,10 +22,8 @@ def main(root: str, trigger: str) -> None:
     workspace = Workspace.load(Path(root))
     settings, catalog = Settings.load(workspace), Catalog.load(workspace)
     tables = live_tables(workspace, catalog)
-    size = {"cores": slots(settings, catalog, tables), "driver_memory": settings.fast.driver_memory}
-    sized = settings.model_copy(update={"lake": settings.lake.model_copy(update=size)})
     Objects(settings).ensure_bucket()
-    spark = build_session(sized, f"bench {trigger}", scratch=workspace.state / f"spark-{trigger}", extra=OPTIONS)
+    spark = fast_driver(workspace, sized(settings, catalog, tables), f"bench {trigger}")
     with closing(Control(settings.require("postgres"))) as control:
         lane = FastLane(workspace, settings, catalog, tables, spark, control)
         if trigger == "real-time":

@@ -12,8 +12,8 @@ import time
 import numpy as np
 from confluent_kafka import Producer
 
+from ..lines import hear, say
 from .schedule import Schedule
-from .worker import hear, say
 
 
 def main(servers: str, topic: str, partitions: str) -> None:

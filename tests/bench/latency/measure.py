@@ -21,11 +21,11 @@ from lakehouse.sources.kafka import delete_topic, ensure_topic, topic_id
 from lakehouse.workspace import Workspace
 
 from ..errors import BenchError
+from ..process import Process, module
 from . import hot
 from .contenders._contender import LIVE, SOURCE, Contender
 from .figures import Ages, ages
 from .schedule import Schedule
-from .worker import Worker
 
 PARTITIONS = 2
 FLINK = "flink.live"
@@ -68,10 +68,10 @@ def points(
     workspace: Workspace, name: str, rates: Sequence[int], seconds: float, warm_seconds: float, say: Say
 ) -> Iterator[Point]:
     """Run a contender from a cold start through its points."""
-    module: Any = importlib.import_module(f"bench.latency.contenders.{name}")
+    kind: Any = importlib.import_module(f"bench.latency.contenders.{name}")
     begin_anew(workspace)
     say(f"{name}: starting")
-    with module.running(workspace) as contender:
+    with kind.running(workspace) as contender:
         warm_up(workspace, name, contender, min(max(rates), 10_000), warm_seconds, say)
         has_caught_up = True
         for rate in rates:
@@ -138,10 +138,12 @@ def measure(
         where["socket"] = ["socket", str(workspace.root), SOURCE]
     with ExitStack() as stack:
         lookers = {
-            kind: stack.enter_context(Worker(["bench.latency.watch", *words], log=folder / f"{kind}.log"))
+            kind: stack.enter_context(Process(module("bench.latency.watch", *words), log=folder / f"{kind}.log"))
             for kind, words in where.items()
         }
-        load = stack.enter_context(Worker(["bench.latency.load", servers, SOURCE, str(PARTITIONS)], log=folder / "load.log"))
+        load = stack.enter_context(
+            Process(module("bench.latency.load", servers, SOURCE, str(PARTITIONS)), log=folder / "load.log")
+        )
         for worker in (*lookers.values(), load):
             worker.next("ready")
         schedule = Schedule(time.time_ns() // 1_000 + _LEAD_US, rate, seconds)

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..lines import hear, say
 from .schedule import Schedule
-from .worker import hear, say
 
 _MARK = b'"sent_us":'
 

@@ -6,12 +6,12 @@ Reads one JSON object a line: ``{"clients": 500}`` opens or closes connections u
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -19,6 +19,7 @@ import orjson
 from bokeh.protocol import Protocol
 from bokeh.util.token import generate_jwt_token, generate_session_id
 
+from ..lines import hear, say
 from .ages import Ages
 from .rows import FEED, SHOWN, filter_of, shards
 from .websocket import Connection, open_socket
@@ -126,17 +127,17 @@ async def main(contender: str, url: str, first: str, step: str) -> None:
     """Do what is asked for until standard input ends."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    token = sys.stdin.readline().strip()
+    token = hear()
     join = {"push": join_push, "panel": join_panel}[contender]
     crowd = Crowd(lambda client, *calls: join(url, token, client, *calls), int(first), int(step))
-    print(json.dumps({"event": "ready"}), flush=True)
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        wanted = json.loads(line)
-        if "clients" in wanted:
-            await crowd.grow(wanted["clients"])
-            print(json.dumps({"event": "there", "refused": crowd.refused}), flush=True)
-        else:
-            print(json.dumps({"event": "measured"} | await crowd.measure(wanted["seconds"])), flush=True)
+    say("ready")
+    with suppress(EOFError):
+        while wanted := await asyncio.to_thread(hear):
+            if "clients" in wanted:
+                await crowd.grow(wanted["clients"])
+                say("there", refused=crowd.refused)
+            else:
+                say("measured", **await crowd.measure(wanted["seconds"]))
 
 
 if __name__ == "__main__":

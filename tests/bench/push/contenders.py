@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
@@ -24,11 +22,10 @@ from lakehouse.storage.hot import declare
 from lakehouse.workspace import Workspace
 
 from ..errors import BenchError
-from ..process import Process
+from ..process import Process, module
 from .ages import Ages
 from .rows import COLUMNS, FEED, PARTITIONS
 
-_TESTS = Path(__file__).parents[2]
 _CROWDS = 2  # processes that hold the clients
 _PATIENCE = 60.0
 
@@ -94,7 +91,7 @@ class Trial:
     def grow(self, clients: int) -> int:
         """Have so many clients; returns how many were refused."""
         for number, crowd in enumerate(self._crowds):
-            crowd.proceed(json.dumps({"clients": len(range(number, clients, len(self._crowds)))}))
+            crowd.tell({"clients": len(range(number, clients, len(self._crowds)))})
         return sum(crowd.next("there")["refused"] for crowd in self._crowds)
 
     def measure(self, clients: int, warm_up: float, seconds: float) -> Point:
@@ -103,7 +100,7 @@ class Trial:
         time.sleep(warm_up)
         before, began = self._written(), self._processor()
         for crowd in self._crowds:
-            crowd.proceed(json.dumps({"seconds": seconds}))
+            crowd.tell({"seconds": seconds})
         found = [crowd.next("measured") for crowd in self._crowds]
         after, ended = self._written(), self._processor()
         passed = after["at"] - before["at"]
@@ -127,7 +124,7 @@ class Trial:
         )
 
     def _written(self) -> dict[str, Any]:
-        self._producer.proceed()
+        self._producer.tell()
         return self._producer.next("written")
 
     def _processor(self) -> dict[str, float]:
@@ -141,9 +138,9 @@ def trial(name: str, workspace: Workspace) -> Iterator[Trial]:
     settings = Settings.load(workspace)
     root = str(workspace.root)
 
-    def process(module: str, *arguments: str) -> Process:
-        log = workspace.state / f"{name}-{module.rpartition('.')[2]}{arguments[2] if len(arguments) > 2 else ''}.log"
-        return Process(module, arguments, environment={"TIDEMILL_WORKSPACE": root}, path=_TESTS, log=log)
+    def process(program: str, *arguments: str) -> Process:
+        log = workspace.state / f"{name}-{program.rpartition('.')[2]}{arguments[2] if len(arguments) > 2 else ''}.log"
+        return Process(module(program, *arguments), environment={"TIDEMILL_WORKSPACE": root}, log=log)
 
     with ExitStack() as stack:
         if name == "push":
@@ -162,7 +159,7 @@ def trial(name: str, workspace: Workspace) -> Iterator[Trial]:
         crowds = []
         for number in range(_CROWDS):
             crowds.append(stack.enter_context(process("bench.push.clients", name, url, str(number), str(_CROWDS))))
-            crowds[-1].proceed(token)
+            crowds[-1].tell(token)
             crowds[-1].next("ready")
         yield Trial(name, workspace, service, producer, crowds)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from confluent_kafka import Producer
 from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
 
+from ..lines import say
 from .rows import COLUMNS, FEED, PARTITIONS, PER_SECOND, live_row, row
 
 Write = Callable[[Sequence[tuple[int, int]]], None]
@@ -72,7 +72,7 @@ def main(root: str, store: str) -> None:
             write([(n, int((began + (n - _BEFORE) / PER_SECOND) * 1e6)) for n in range(start, start + 2_000)])
         began = time.time()
         done, latest = 0, 0.0
-        print(json.dumps({"event": "writing"}), flush=True)
+        say("writing")
         while not over.is_set():
             now = time.time()
             due = int((now - began) * PER_SECOND)
@@ -81,7 +81,7 @@ def main(root: str, store: str) -> None:
             done = due
             if asked.is_set():
                 asked.clear()
-                print(json.dumps({"event": "written", "rows": done, "late_ms": latest * 1e3, "at": time.time()}), flush=True)
+                say("written", rows=done, late_ms=latest * 1e3, at=time.time())
                 latest = 0.0
             time.sleep(max(0.0, now + _TICK - time.time()))
 

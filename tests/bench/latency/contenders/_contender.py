@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..worker import Worker
+from ...process import Process
 
 SOURCE = "events"
 LIVE = "events.live"
@@ -20,6 +20,6 @@ class Contender:
         has_stores: Whether they also go to the hot store and to WebSocket clients.
     """
 
-    workers: tuple[Worker, ...]
+    workers: tuple[Process, ...]
     topic: str = LIVE
     has_stores: bool = False

@@ -24,7 +24,7 @@ from lakehouse.stack import java
 from lakehouse.workspace import Workspace
 
 from ...errors import BenchError
-from ..worker import Worker
+from ...process import Process
 from ._contender import SOURCE, Contender
 
 LIVE, DEAD_LETTERS = "flink.live", "flink.dlq"
@@ -49,7 +49,7 @@ def running(workspace: Workspace) -> Iterator[Contender]:
     }
     home = java.require().parents[1]
     environment = {"JAVA_HOME": str(home), "PYTHONPATH": "", "FLINK_LOG_DIR": str(workspace.state)}
-    with Worker([str(python), str(_JOB)], log=workspace.state / "flink.log", environment=environment, program=True) as job:
+    with Process([str(python), str(_JOB)], log=workspace.state / "flink.log", environment=environment) as job:
         job.tell(task)
         job.next("running")
         yield Contender((job,), topic=LIVE)

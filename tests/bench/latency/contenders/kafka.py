@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from lakehouse.workspace import Workspace
 
-from ..worker import Worker
+from ...process import Process, module
 from ._contender import Contender
 
 
@@ -19,6 +19,6 @@ def running(workspace: Workspace, environment: Mapping[str, str] | None = None) 
         workspace: The workspace.
         environment: Settings that are not the workspace's.
     """
-    command = ["bench.latency.lane", str(workspace.root), "real-time"]
-    with Worker(command, log=workspace.state / "lane.log", environment=environment) as lane:
+    command = module("bench.latency.lane", str(workspace.root), "real-time")
+    with Process(command, log=workspace.state / "lane.log", environment=environment) as lane:
         yield Contender((lane,))

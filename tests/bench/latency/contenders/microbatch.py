@@ -7,12 +7,14 @@ from contextlib import contextmanager
 
 from lakehouse.workspace import Workspace
 
-from ..worker import Worker
+from ...process import Process, module
 from ._contender import Contender
 
 
 @contextmanager
 def running(workspace: Workspace) -> Iterator[Contender]:
     """Run the query with another trigger."""
-    with Worker(["bench.latency.lane", str(workspace.root), "micro-batch"], log=workspace.state / "microbatch.log") as lane:
+    with Process(
+        module("bench.latency.lane", str(workspace.root), "micro-batch"), log=workspace.state / "microbatch.log"
+    ) as lane:
         yield Contender((lane,))

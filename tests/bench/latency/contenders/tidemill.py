@@ -12,7 +12,7 @@ from lakehouse.serving.push.endpoint import Endpoint
 from lakehouse.workspace import Workspace
 
 from ...errors import BenchError
-from ..worker import Worker
+from ...process import Process, module
 from ._contender import Contender
 
 _PATIENCE = 60.0
@@ -23,14 +23,14 @@ def running(workspace: Workspace) -> Iterator[Contender]:
     """Run ``tidemill run --lane fast`` and ``--lane push``."""
     environment = {"TIDEMILL_WORKSPACE": str(workspace.root)}
     with (
-        Worker(["jobs", "run", "--lane", "fast"], log=workspace.state / "fast.log", environment=environment) as fast,
-        Worker(["jobs", "run", "--lane", "push"], log=workspace.state / "push.log", environment=environment) as push,
+        Process(module("jobs", "run", "--lane", "fast"), log=workspace.state / "fast.log", environment=environment) as fast,
+        Process(module("jobs", "run", "--lane", "push"), log=workspace.state / "push.log", environment=environment) as push,
     ):
         _wait_for(workspace, push)
         yield Contender((fast, push), has_stores=True)
 
 
-def _wait_for(workspace: Workspace, push: Worker) -> None:
+def _wait_for(workspace: Workspace, push: Process) -> None:
     """Wait until the push service lets clients in."""
     deadline = time.monotonic() + _PATIENCE
     while True:
