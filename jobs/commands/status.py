@@ -135,13 +135,15 @@ def _live(found: Status) -> RenderableType:
 def _latency(found: Status) -> RenderableType:
     from rich.table import Table
 
-    view = Table("how old rows were, ms, last minute", box=None, pad_edge=False)
+    view = Table(box=None, pad_edge=False)
+    for heading in ("age, last minute", "hop"):
+        view.add_column(heading, no_wrap=True)
     for heading in ("p50", "p95", "p99", "max", "rows"):
-        view.add_column(heading, justify="right")
+        view.add_column(heading, justify="right", no_wrap=True)
     for name, live in found.live.items():
-        for hop, seen in live.latency.items():
-            ages = (f"{age:,.1f}" for age in (seen.p50_ms, seen.p95_ms, seen.p99_ms, seen.max_ms))
-            view.add_row(f"live.{name}: {hop.replace('_', ' ')}", *ages, f"{seen.rows:,}")
+        for number, (hop, seen) in enumerate(live.latency.items()):
+            ages = (_age(age) for age in (seen.p50_ms, seen.p95_ms, seen.p99_ms, seen.max_ms))
+            view.add_row("" if number else f"live.{name}", hop.replace("_to_", " → "), *ages, _number(seen.rows))
     return view
 
 
@@ -163,6 +165,12 @@ def _styled(state: str) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
+
+
+def _age(milliseconds: float) -> str:
+    if milliseconds < 1_000:
+        return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
+    return f"{milliseconds / 1000:.1f} s" if milliseconds < 100_000 else f"{milliseconds / 1000:,.0f} s"
 
 
 def _ago(now: datetime, then: datetime) -> str:

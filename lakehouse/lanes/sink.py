@@ -24,11 +24,11 @@ from lakehouse.lanes.trouble import pause
 from lakehouse.livetables import LiveSpec, WindowSpec
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import topic_id
-from lakehouse.sources.live import drain, read_row
+from lakehouse.sources.live import drain, read_row, sent_us
 from lakehouse.storage.hot import HotTable, declared
 from lakehouse.storage.latest import Latest
 from lakehouse.storage.windows import WindowTable
-from lakehouse.telemetry.latency import Stopwatch, sent_us
+from lakehouse.telemetry.latency import Stopwatch
 
 log = logging.getLogger(__name__)
 
@@ -164,14 +164,7 @@ class HotSink:
             stores.latest.append(stores.topic_id, partition, entries)
         if landed.written:
             stores.latest.forget(stores.table.clock - spec.retention)
-        now = time.time_ns() // 1000
-        gated = [message.timestamp()[1] * 1000 for message, _ in found]
-        sent = [
-            (since, at) for (message, row), at in zip(found, gated, strict=True) if (since := sent_us(message, row)) is not None
-        ]
-        stores.watch.record("gate_to_hot", gated, now)
-        stores.watch.record("producer_to_hot", [since for since, _ in sent], now)
-        stores.watch.record("producer_to_gate", [now - (at - since) for since, at in sent], now)
+        _record(stores.watch, found)
 
     def _show(self) -> None:
         """Show how old the rows were; nobody waits for that."""
@@ -215,6 +208,16 @@ class HotSink:
     def _say(self, specs: Any, state: str, reason: str = "") -> None:
         for spec in specs:
             self._control.say(f"hot.{spec.name}", state, reason)
+
+
+def _record(watch: Stopwatch, found: Sequence[tuple[Message, Mapping[str, Any]]]) -> None:
+    """Count how old rows are, now that both stores have them."""
+    now = time.time_ns() // 1000
+    gated = [message.timestamp()[1] * 1000 for message, _ in found]
+    sent = [(since, at) for (message, row), at in zip(found, gated, strict=True) if (since := sent_us(message, row)) is not None]
+    watch.record("gate_to_hot", gated, now)
+    watch.record("producer_to_hot", [since for since, _ in sent], now)
+    watch.record("producer_to_gate", [now - (at - since) for since, at in sent], now)
 
 
 def _ends(messages: Iterable[Message]) -> list[TopicPartition]:

@@ -21,7 +21,7 @@ from lakehouse.declarations import load_module
 from lakehouse.errors import SourceError, UnknownNameError
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import MAX_MESSAGE_BYTES, begin_offsets, end_offsets, ensure_topic
-from lakehouse.telemetry.latency import SENT_AT
+from lakehouse.sources.live import SENT_AT
 from lakehouse.workspace import Workspace
 
 _log = logging.getLogger(__name__)

@@ -1,9 +1,8 @@
 """How old rows are at each hop of the fast lane, over the last minute: measured all the time, by whoever has them in hand.
 
-A producer may say when it sent a record, in the header ``tidemill-sent-at``; where it does not, the record's timestamp counts if it
-is of the last hour (the feed clock of a replay is not). The gate's moment is the timestamp that Spark's producer gives the row in
-``<feed>.live``. Each writer of the figures keeps HdrHistograms (http://hdrhistogram.org) and puts them into Valkey, from where
-readers merge them. All moments are of the machines' own clocks.
+When a record was sent is what :func:`lakehouse.sources.live.sent_us` says. The gate's moment is the timestamp that Spark's producer
+gives the row in ``<feed>.live``. Each writer of the figures keeps HdrHistograms (http://hdrhistogram.org) and puts them into Valkey,
+from where readers merge them. All moments are of the machines' own clocks.
 """
 
 from __future__ import annotations
@@ -13,17 +12,13 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, cast, get_args
+from collections.abc import Iterable, Iterator
+from typing import Literal, cast, get_args
 
 import orjson
 import valkey
-from confluent_kafka import Message
 from hdrh.histogram import HdrHistogram
 from pydantic import BaseModel, ConfigDict
-
-SENT_AT = "tidemill-sent-at"
-"""Header of a record: when its producer sent it, microseconds since 1970, as decimal digits."""
 
 Hop = Literal["producer_to_gate", "gate_to_hot", "gate_to_socket", "producer_to_hot", "producer_to_socket"]
 HOPS: tuple[Hop, ...] = get_args(Hop)
@@ -124,20 +119,6 @@ def latencies(client: valkey.Valkey, feed: str) -> Hops:
         for hop, encoded in _decoded(value):
             merged.setdefault(hop, _new()).add(HdrHistogram.decode(encoded))
     return {hop: _quantiles(merged[hop]) for hop in HOPS if hop in merged}
-
-
-def sent_us(message: Message, row: Mapping[str, Any]) -> int | None:
-    """Return when the producer sent the record of a row; ``None`` when nobody knows.
-
-    Args:
-        message: The row's message in the live topic, with the headers of its record.
-        row: The row.
-    """
-    for header in message.headers() or ():
-        if header[0] == SENT_AT and isinstance(value := header[1], bytes) and value.isdigit() and len(value) < 18:
-            return int(value)
-    stamp, gated = round(row["_timestamp"].timestamp() * 1e6), message.timestamp()[1] * 1000
-    return stamp if abs(gated - stamp) < _HIGHEST else None
 
 
 def _decoded(value: bytes | None) -> Iterator[tuple[Hop, str]]:

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from datashader import transfer_functions as tf
 
-from lakehouse.serving.density.axis import Axis
-from lakehouse.serving.density.events import PREFERRED, Events, Floats, Whole
+from lakehouse.serving.density.axis import Axis, Floats, Whole
+from lakehouse.serving.density.events import PREFERRED, Events
 
 ROWS = 128
 MOMENTS = 512

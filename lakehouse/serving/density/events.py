@@ -11,10 +11,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lakehouse.serving.density.axis import Floats, Whole
 from lakehouse.storage.hot import ORIGIN
 
-Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Kind = Literal["moment", "number"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lakehouse.serving.density.events import Events, Mask, Whole
+from lakehouse.serving.density.axis import Whole
+from lakehouse.serving.density.events import Events, Mask
 
 WINDOW = 1 << 20
 """Offsets of a source partition that are told apart, from its newest one back; what is older was counted, surely."""

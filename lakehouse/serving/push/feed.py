@@ -22,9 +22,9 @@ from lakehouse.serving.push.ring import Ring
 from lakehouse.serving.push.stretch import Arrival, Row, Wish
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import Extent, extents
-from lakehouse.sources.live import drain, read_row
+from lakehouse.sources.live import drain, read_row, sent_us
 from lakehouse.storage.latest import Latest
-from lakehouse.telemetry.latency import Hops, Stopwatch, latencies, sent_us
+from lakehouse.telemetry.latency import Hops, Stopwatch, latencies
 
 log = logging.getLogger(__name__)
 

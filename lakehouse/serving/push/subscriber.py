@@ -20,7 +20,7 @@ from lakehouse.serving.push.endpoint import OLDEST
 from lakehouse.serving.push.feed import Feed
 from lakehouse.serving.push.filters import Filter, FilterError
 from lakehouse.serving.push.ring import Ring
-from lakehouse.serving.push.stretch import Stretch, frame
+from lakehouse.serving.push.stretch import Message, Stretch, frame
 
 _BEAT_SECONDS = 5.0
 _LATENCY_SECONDS = 2.0
@@ -107,14 +107,18 @@ class Subscriber:
             elif cursor < ring.head:
                 stretches, cursor = self._since(ring, cursor), ring.head
                 for stretch in stretches:
-                    await self._rows(stretch)
+                    if (message := await self._rows(stretch)) is not None:
+                        self._record(message)
             await self._latency()
             if time.monotonic() - self._sent >= _BEAT_SECONDS:  # also when rows come, and none that it wants
                 await self._put({"type": "beat", "position": ring.position})
 
     async def _begin(self, ring: Ring) -> int:
         if self._request.position == OLDEST:
-            return ring.oldest
+            stretches, cursor = self._since(ring, ring.oldest), ring.head
+            for stretch in stretches:
+                await self._rows(stretch)
+            return cursor
         if self._request.position is not None:
             missed = ring.after(self._request.position)
             if missed is None:
@@ -141,12 +145,17 @@ class Subscriber:
         """Return what came since: each batch for itself for those who want every row, and who may have many to take."""
         return ring.each_since(cursor) if self._request.every else [ring.since(cursor)]
 
-    async def _rows(self, stretch: Stretch) -> None:
+    async def _rows(self, stretch: Stretch) -> Message | None:
+        """Send the rows that are wanted; returns what was sent."""
         if (message := stretch.message(self._wish)) is not None:
             await self._text(message.text)
-            now = time.time_ns() // 1000  # a message is as old as its oldest row
-            self._feed.watch.record("gate_to_socket", [message.gated_ms * 1000], now)
-            self._feed.watch.record("producer_to_socket", [] if message.sent_us is None else [message.sent_us], now)
+        return message
+
+    def _record(self, message: Message) -> None:
+        """Count how old rows are that were sent as they came; a message is as old as its oldest row."""
+        now = time.time_ns() // 1000
+        self._feed.watch.record("gate_to_socket", [message.gated_ms * 1000], now)
+        self._feed.watch.record("producer_to_socket", [] if message.sent_us is None else [message.sent_us], now)
 
     async def _latency(self) -> None:
         """Say how old rows are at each hop, to those who asked for that, now and then."""

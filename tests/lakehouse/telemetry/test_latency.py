@@ -11,8 +11,9 @@ import pytest
 import valkey
 
 from lakehouse.settings import Settings
+from lakehouse.sources.live import SENT_AT, sent_us
 from lakehouse.telemetry import latency
-from lakehouse.telemetry.latency import SENT_AT, Stopwatch, latencies, sent_us
+from lakehouse.telemetry.latency import Stopwatch, latencies
 from lakehouse.workspace import Workspace
 
 NOW = 1_764_000_000_000_000
