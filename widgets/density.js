@@ -6,13 +6,6 @@ const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR
 const STEPS = [MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY]
 const MONTHS = [1, 2, 3, 6, 12, 24, 60, 120]
 
-function make(tag, className, text) {
-  const element = document.createElement(tag)
-  if (className) element.className = className
-  if (text !== undefined) element.textContent = text
-  return element
-}
-
 const number = (value) => value.toLocaleString("en", { maximumFractionDigits: Math.abs(value) < 10 ? 1 : 0 })
 const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + number(Math.abs(value))
 const when = (at, options) => new Date(at).toLocaleString("en-GB", { timeZone: "UTC", ...options })

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import param
 from panel.custom import JSComponent
 
-from widgets.render import stylesheet
-
-_HERE = Path(__file__).parent
+from widgets.render import look, script
 
 
 class Density(JSComponent):
@@ -26,9 +23,7 @@ class Density(JSComponent):
     trouble = param.String("", doc="Why there is no picture, or why it stands still.")
     warning = param.String("", doc="What is missing in it.")
 
-    _esm: ClassVar[Path] = _HERE / "density.js"
+    _esm: ClassVar[str] = script("density")
 
     def __init__(self, **params: Any) -> None:
-        styles = [stylesheet(), (_HERE / "density.css").read_text()]
-        defaults = {"sizing_mode": "stretch_width", "margin": 0, "stylesheets": styles}
-        super().__init__(**(defaults | params))  # type: ignore[no-untyped-call]
+        super().__init__(**(look("density") | params))  # type: ignore[no-untyped-call]

@@ -5,13 +5,6 @@ const PULSE_MS = 4000
 const WINDOW_MS = 60 * 60 * 1000 // of the feed's own time
 const LATE = 15, VERY = 60 // minutes
 
-function make(tag, className, text) {
-  const element = document.createElement(tag)
-  if (className) element.className = className
-  if (text !== undefined) element.textContent = text
-  return element
-}
-
 function quantile(values, q) {
   if (!values.length) return null
   const sorted = [...values].sort((a, b) => a - b)
@@ -81,8 +74,7 @@ export function render({ model }) {
 
   const places = new Map() // "lat,lon" → {at, delay}
   const last = [], recent = [], ages = [], arrivals = []
-  let socket = null, position = null, pause = 500, changed = true, closed = false, timer = null, now = 0
-  let said = ""
+  let changed = true, now = 0, said = ""
 
   function state(kind, mark, word, text) {
     pill.className = `pill ${kind}`
@@ -104,8 +96,6 @@ export function render({ model }) {
   }
 
   function hear(message) {
-    // Not the greeting's: what comes between that position and this page's is still to be sent.
-    if (message.position && message.type !== "hello") position = message.position
     if (message.type === "hello") state("good", "●", "Live", `${model.feed}: rows arrive as they pass the gate`)
     if (message.type === "error" || message.type === "gap") said = message.reason
     if (message.type === "snapshot") {
@@ -134,30 +124,16 @@ export function render({ model }) {
     }))
   }
 
-  function connect() {
-    clearTimeout(timer)
-    if (closed || socket || !model.url || !model.ticket || !model.feed) return
-    socket = new WebSocket(`${model.url}/live/${model.feed}`, ["tidemill.v1", `bearer.${model.ticket}`])
-    socket.onopen = () => {
-      pause = 500
-      socket.send(JSON.stringify({ position, snapshot: true, frame_ms: 50, latency: true }))
-    }
-    socket.onmessage = (event) => hear(JSON.parse(event.data))
-    socket.onclose = () => {
-      socket = null
-      state("warn", "▲", "Reconnecting", said || "The push service does not answer; it is asked again and again.")
-      said = ""
-      timer = setTimeout(connect, pause)
-      pause = Math.min(5000, pause * 2)
-    }
+  function lost() {
+    state("warn", "▲", "Reconnecting", said || "The push service does not answer; it is asked again and again.")
+    said = ""
   }
 
   function trouble() {
-    if (socket) return
+    if (isConnected()) return
     if (model.trouble) state("warn", "▲", "Waiting", model.trouble)
     else if (!model.feed) state("quiet", "○", "Nothing to show", "This workspace declares no live table.")
     else if (!model.url) state("quiet", "○", "Connecting", "")
-    connect()
   }
 
   // Draws the places; says whether one of them still pulses.
@@ -259,21 +235,18 @@ export function render({ model }) {
     frame = draw() ? requestAnimationFrame(animate) : 0
   }
   legends()
+  const isConnected = follow(model, { snapshot: true, frame_ms: 50, latency: true }, { hear, lost })
   trouble()
   tick()
   const ticking = setInterval(() => {
     tick()
     if (!frame) animate() // also after a resize, or a change of light and dark
   }, 250)
-  model.on("ticket", connect)
   model.on("url", trouble)
   model.on("trouble", trouble)
   model.on("remove", () => {
-    closed = true
     cancelAnimationFrame(frame)
     clearInterval(ticking)
-    clearTimeout(timer)
-    socket?.close()
   })
   return root
 }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import param
 from panel.custom import JSComponent
 
-from widgets.render import stylesheet
+from widgets.render import look, script
 
 
 class Flow(JSComponent):
@@ -22,9 +21,7 @@ class Flow(JSComponent):
     ticket = param.String("", doc="What lets the browser in; it is set anew before it grows old.")
     trouble = param.String("", doc="Why there is nothing to connect to.")
 
-    _esm: ClassVar[Path] = Path(__file__).parent / "flow.js"
+    _esm: ClassVar[str] = script("flow")
 
     def __init__(self, **params: Any) -> None:
-        here = (Path(__file__).parent / "flow.css").read_text()
-        defaults = {"sizing_mode": "stretch_width", "margin": 0, "stylesheets": [stylesheet(), here]}
-        super().__init__(**(defaults | params))  # type: ignore[no-untyped-call]
+        super().__init__(**(look("flow") | params))  # type: ignore[no-untyped-call]

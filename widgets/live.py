@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import param
 from panel.custom import JSComponent
 
-from widgets.render import stylesheet
+from widgets.render import look
 
 
 class Live(JSComponent):
@@ -27,5 +27,4 @@ class Live(JSComponent):
     _esm: ClassVar[Path] = Path(__file__).parent / "live.js"
 
     def __init__(self, **params: Any) -> None:
-        defaults = {"sizing_mode": "stretch_width", "margin": 0, "stylesheets": [stylesheet()]}
-        super().__init__(**(defaults | params))  # type: ignore[no-untyped-call]
+        super().__init__(**(look() | params))  # type: ignore[no-untyped-call]

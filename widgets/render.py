@@ -25,9 +25,19 @@ def render(template: str, **data: Any) -> str:
     return _environment().get_template(f"{template}.html").render(**data).strip()
 
 
-def stylesheet() -> str:
-    """Return the CSS that all views share."""
-    return (_HERE / "views.css").read_text()
+def look(name: str | None = None) -> dict[str, Any]:
+    """Return what all views have of Panel's parameters: their width, and the CSS that they share, and their own behind it.
+
+    Args:
+        name: Name of their own stylesheet, without the ending; none when left out.
+    """
+    sheets = [(_HERE / f"{sheet}.css").read_text() for sheet in ("views", name) if sheet]
+    return {"sizing_mode": "stretch_width", "margin": 0, "stylesheets": sheets}
+
+
+def script(name: str) -> str:
+    """Return the JavaScript of a widget of a live table, behind what those share."""
+    return "".join((_HERE / f"{file}.js").read_text() for file in ("shared", name))
 
 
 def ago(at: datetime | None) -> Markup:

@@ -2,13 +2,6 @@
 const STALE_MS = 15_000
 const OWN = new Set(["span", "window_start", "window_end", "last_event", "computed_at"])
 
-function make(tag, className, text) {
-  const element = document.createElement(tag)
-  if (className) element.className = className
-  if (text !== undefined) element.textContent = text
-  return element
-}
-
 const figure = (value) => (typeof value === "number" ? value.toLocaleString("en", { maximumFractionDigits: 1 }) : value ?? "–")
 const clock = (text) => (text ?? "").slice(0, 16).replace("T", " ")
 
@@ -28,7 +21,6 @@ export function render({ model }) {
   const lengths = new Map() // span → milliseconds
   const newest = new Map() // span → start of its last window
   let keys = [], computed = 0, upTo = "", changed = false
-  let socket = null, position = null, pause = 500, closed = false, timer = null
 
   function take(row) {
     const by = keys.filter((key) => key !== "span").map((key) => row[key] ?? "none"), name = JSON.stringify(by)
@@ -44,26 +36,8 @@ export function render({ model }) {
   }
 
   function hear(message) {
-    // The hello says where the service is: what this client asks for is still to come.
-    if (message.position && message.type !== "hello") position = message.position
     if (message.type === "hello") keys = message.keys
     if (message.type === "snapshot" || message.type === "rows") message.rows.forEach(take)
-  }
-
-  function connect() {
-    clearTimeout(timer)
-    if (closed || socket || !model.url || !model.ticket || !model.feed) return
-    socket = new WebSocket(`${model.url}/live/${model.feed}`, ["tidemill.v1", `bearer.${model.ticket}`])
-    socket.onopen = () => {
-      pause = 500
-      socket.send(JSON.stringify({ position, snapshot: true, frame_ms: 500 }))
-    }
-    socket.onmessage = (event) => hear(JSON.parse(event.data))
-    socket.onclose = () => {
-      socket = null
-      timer = setTimeout(connect, pause)
-      pause = Math.min(5000, pause * 2)
-    }
   }
 
   // Measures that a column is made of: all in the title, count, mean and the highest percentile beside each other.
@@ -112,14 +86,7 @@ export function render({ model }) {
     fresh.textContent = `as of ${ago(age)}, up to ${clock(upTo)} of the feed`
     fresh.classList.toggle("stale", age > STALE_MS)
   }, 500)
-  connect()
-  model.on("ticket", connect)
-  model.on("url", connect)
-  model.on("remove", () => {
-    closed = true
-    clearInterval(ticking)
-    clearTimeout(timer)
-    socket?.close()
-  })
+  follow(model, { snapshot: true, frame_ms: 500 }, { hear })
+  model.on("remove", () => clearInterval(ticking))
   return root
 }

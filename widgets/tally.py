@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import param
 from panel.custom import JSComponent
 
-from widgets.render import stylesheet
+from widgets.render import look, script
 
 
 class Tally(JSComponent):
@@ -18,9 +17,7 @@ class Tally(JSComponent):
     feed = param.String("", doc="Name of the windows: `<feed>_windows`; empty when there are none.")
     ticket = param.String("", doc="What lets the browser in; it is set anew before it grows old.")
 
-    _esm: ClassVar[Path] = Path(__file__).parent / "tally.js"
+    _esm: ClassVar[str] = script("tally")
 
     def __init__(self, **params: Any) -> None:
-        here = (Path(__file__).parent / "tally.css").read_text()
-        defaults = {"sizing_mode": "stretch_width", "margin": 0, "stylesheets": [stylesheet(), here]}
-        super().__init__(**(defaults | params))  # type: ignore[no-untyped-call]
+        super().__init__(**(look("tally") | params))  # type: ignore[no-untyped-call]
