@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from pyspark.sql import SparkSession
 
 from lakehouse.quality import Suite, datadocs, drop, validate, warn
@@ -99,14 +97,6 @@ def test_pages_that_are_contained_already_stay_as_they_are(site: Path) -> None:
     before = {page: (page.stat().st_mtime_ns, page.read_text(encoding="utf-8")) for page in site.rglob("*.html")}
     datadocs._contain(site)
     assert before == {page: (page.stat().st_mtime_ns, page.read_text(encoding="utf-8")) for page in site.rglob("*.html")}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def watched(browser: Browser, complaints: list[str], width: int) -> Page:

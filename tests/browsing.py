@@ -1,4 +1,4 @@
-"""The browser that the tests look through."""
+"""The browser that tests look through."""
 
 from __future__ import annotations
 
