@@ -115,8 +115,9 @@ def test_the_floor_and_a_contender_that_does_nothing(bench: Any, stack: tuple[Wo
     with workspace_of(stack, tmp_path, files, [source, live]) as workspace:
         for topic in (source, live):
             ensure_topic(stack[1], Kafka(topic, partitions=bench.measure.PARTITIONS))
-        copy = bench.contender.Contender((), topic=source)  # whose output is its input: the good ones of the same rows
-        point = bench.measure.measure(workspace, "copy", copy, 2_000, 3.0, meanwhile=lambda: None)  # to the end, past the bad ones
+        # Its output is its input, so it is looked at to the end: past the bad ones, which are not expected.
+        copy = bench.contender.Contender((), topic=source)
+        point = bench.measure.measure(workspace, "copy", copy, 2_000, 3.0, meanwhile=lambda: None)
         assert point.sent == 6_000
         assert [(seen.rows, seen.missing, seen.repeated) for seen in point.seen.values()] == [(6_000, 0, 0), (5_994, 0, 0)]
         assert all(0 < seen.milliseconds["p50"] <= seen.milliseconds["most"] for seen in point.seen.values())
