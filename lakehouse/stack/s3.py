@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from s3fs import S3FileSystem
 
 _ROLES = ("s3", "filer", "master", "volume")
-# A bucket takes about seven volumes, and there can be as many as fit on the disk: small ones, so that some fit on any.
-_VOLUME_MB = 512
+# A bucket takes about seven volumes, files that grow up to so much. There may be more of them than would fit on the disk if all were
+# full: a limit by what is free (-volume.max=0) is reached by a dozen of small buckets, and then puts fail on a disk that is empty.
+# One that is really full is noticed by the volume server itself.
+_VOLUME_MB, _VOLUMES = 512, 100_000
 # The filer has that many LevelDBs, and the MD5 of a folder's path says in which one its entries are. One whose journal once found
 # no room on the disk refuses all writes until it is opened anew (github.com/syndtr/goleveldb/issues/196).
 _DATABASES = 8
@@ -80,7 +82,7 @@ class S3(Server):
             "-master.electionTimeout=300ms",
             "-master.heartbeatInterval=100ms",
             f"-master.volumeSizeLimitMB={_VOLUME_MB}",
-            "-volume.max=0",
+            f"-volume.max={_VOLUMES}",
             "-volume.preStopSeconds=0",
         ]
 

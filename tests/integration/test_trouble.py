@@ -31,8 +31,7 @@ from lakehouse.workspace import Workspace
 pytestmark = pytest.mark.integration
 
 DEADLINE_SECONDS = 200
-DISK = "8g"
-"""Room for the volumes that SeaweedFS makes at once for a bucket; a tmpfs takes as much memory as there is in it."""
+DISK = "512m"
 
 
 def records(first: int, last: int) -> list[bytes]:
@@ -197,6 +196,17 @@ def test_tables_pause_on_a_full_disk_and_go_on_once_there_is_room(cramped: tuple
     assert (account.read, account.silver, account.in_flight) == (1500, 1500, 0)
     assert lake.verify() == []
     assert counted() == (1500, sum(range(1500)))
+
+
+def test_many_small_buckets_fit_on_a_small_disk(cramped: tuple[Any, Disk, Workspace]) -> None:
+    """Each takes several volumes, all of which together could hold far more than the disk."""
+    s3 = cramped[0].settings.s3
+    for number in range(6):
+        bucket = s3.model_copy(update={"bucket": f"small-{number}"})
+        objects = Objects(cramped[0].settings.model_copy(update={"s3": bucket}))
+        objects.ensure_bucket()
+        objects.write_json("a/small.json", {"number": number})
+        assert objects.read_json("a/small.json") == {"number": number}
 
 
 def test_up_restarts_an_object_store_that_refuses_writes_after_its_disk_was_full(cramped: tuple[Any, Disk, Workspace]) -> None:
