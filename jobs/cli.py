@@ -21,6 +21,7 @@ from jobs.commands.down import down
 from jobs.commands.init import init
 from jobs.commands.new import new
 from jobs.commands.pages import pages
+from jobs.commands.policy import policy
 from jobs.commands.query import query
 from jobs.commands.rebuild import rebuild
 from jobs.commands.replay import replay
@@ -74,6 +75,7 @@ def tidemill(
 
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(policy, name="policy")
 
 
 def main() -> None:

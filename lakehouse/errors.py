@@ -71,6 +71,14 @@ class QueryFailedError(TidemillError):
     """A query was allowed, but could not be answered."""
 
 
+class PolicyError(TidemillError):
+    """The policy of a workspace is missing or wrong, so nobody may see anything."""
+
+
+class AccessDeniedError(TidemillError):
+    """The policy does not let this user see that."""
+
+
 class ServeError(TidemillError):
     """The pages cannot be served."""
 

@@ -15,10 +15,10 @@ from typing import Any
 import duckdb
 from arro3.core import RecordBatchReader, Table
 
-from lakehouse.errors import QueryFailedError, QueryRefusedError
+from lakehouse.errors import QueryFailedError, QueryRefusedError, TidemillError
 from lakehouse.serving.sandbox import MEMORY, sandbox, within
 from lakehouse.serving.statement import Statement, check, sql_message
-from lakehouse.serving.tables import DeltaSource, Location, Source, open_table
+from lakehouse.serving.tables import Location, Source, lake
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,7 @@ def run_query(
     timeout: float = 60.0,
 ) -> QueryResult:
     """Answer one SELECT over tables of the lake; ``locate`` says where each one lies. See :func:`answer`."""
-
-    def open_source(name: str, version: int | None) -> DeltaSource:
-        return DeltaSource(open_table(name, locate(name), version))
-
-    return answer(sql, known, open_source, versions=versions, limit=limit, timeout=timeout)
+    return answer(sql, known, lake(locate), versions=versions, limit=limit, timeout=timeout)
 
 
 def answer(
@@ -119,7 +115,7 @@ def answer(
         raise QueryFailedError(
             f"The query took more than {timeout:g} s; filter or aggregate more, or raise --timeout."
         ) from error
-    except QueryFailedError:
+    except TidemillError:
         raise
     except Exception as error:  # DuckDB's errors come back through Arrow as errors of other classes
         raise _failure(error) from error
