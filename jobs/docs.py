@@ -21,7 +21,7 @@ _MADE = "<!-- Made by `make docs`; changes here are lost. -->"
 def cli_page() -> str:
     """Return the page of all commands, from their own help."""
     lines = ["# The command line", "", _MADE, "", _text(_GROUP.help), "", "Before any command:", "", *_options(_GROUP)]
-    for name, command in _GROUP.commands.items():
+    for name, command in _commands(_GROUP):
         words = [f"<{x.metavar or x.name.upper()}>" for x in command.params if x.param_type_name == "argument"]
         arguments = [x for x in command.params if x.param_type_name == "argument" and getattr(x, "help", None)]
         lines += ["", f"## tidemill {name}", "", "```text", " ".join([f"tidemill {name}", *words, "[OPTIONS]"]), "```", ""]
@@ -32,6 +32,14 @@ def cli_page() -> str:
         if options := _options(command):
             lines += ["", *options]
     return "\n".join(lines) + "\n"
+
+
+def _commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
 
 
 def settings_page() -> str:
