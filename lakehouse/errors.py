@@ -79,6 +79,10 @@ class AccessDeniedError(TidemillError):
     """The policy does not let this user see that."""
 
 
+class AuthenticationError(TidemillError):
+    """A token or password does not say who somebody is."""
+
+
 class ServeError(TidemillError):
     """The pages cannot be served."""
 
