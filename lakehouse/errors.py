@@ -79,6 +79,10 @@ class AccessDeniedError(TidemillError):
     """The policy does not let this user see that."""
 
 
+class AuditError(TidemillError):
+    """What somebody asks cannot be written down, or what was written down does not hold."""
+
+
 class AuthenticationError(TidemillError):
     """A token or password does not say who somebody is."""
 

@@ -98,6 +98,16 @@ class PushSettings(_Section):
     stall_seconds: float = Field(10, gt=0, description="A client that takes nothing for so long is dropped.")
 
 
+class GatewaySettings(_Section):
+    """How the gateway answers."""
+
+    address: str = Field("127.0.0.1", description="Where the gateway listens.")
+    port: int = Field(0, ge=0, le=65_535, description="Its port; 0: a free one.")
+    workers: int = Field(1, ge=1, description="Processes that answer.")
+    max_rows: int = Field(1_000_000, ge=1, description="Most rows of an answer.")
+    max_seconds: float = Field(60, gt=0, description="Longest that a query may take.")
+
+
 class OidcSettings(_Section):
     """Whose tokens say who a user is."""
 
@@ -136,6 +146,7 @@ class Settings(BaseSettings):
     push: PushSettings = PushSettings()
     quality: QualitySettings = QualitySettings()
     oidc: OidcSettings = OidcSettings()
+    gateway: GatewaySettings = GatewaySettings()
 
     @classmethod
     def settings_customise_sources(

@@ -26,6 +26,7 @@ class Lane(StrEnum):
     FAST = "fast"
     HOT = "hot"
     PUSH = "push"
+    GATEWAY = "gateway"
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
         typer.Option(
             "--lane",
             help="lake: bronze, silver, gold. fast: live tables, with a hot sink. hot: one more hot sink. push: live rows to "
-            "WebSocket clients.",
+            "WebSocket clients. gateway: SQL over HTTP, by the policy.",
         ),
     ] = Lane.LAKE,
     once: Annotated[bool, typer.Option("--once", help="Read to the end of what is there, validate, and stop.")] = False,
@@ -79,6 +80,8 @@ def run(
             stopped = _run_hot(workspace)
         case Lane.PUSH:
             stopped = _run_push(workspace)
+        case Lane.GATEWAY:
+            stopped = _run_gateway(workspace)
     if as_json:
         print_json({"stopped": stopped})
     elif last is not None:
@@ -146,6 +149,17 @@ def _run_push(workspace: Workspace) -> dict[str, str]:
     service = PushService(workspace, Settings.load(workspace), declared_tables(workspace, Catalog.load(workspace)))
     _on_signal(lambda: None)  # uvicorn ends by itself, and then raises the signal again for whoever was there before
     service.run(lambda: errors.print(f"Live rows are pushed at {service.endpoint.url}/live/FEED; Ctrl-C ends it."))
+    return {}
+
+
+def _run_gateway(workspace: Workspace) -> dict[str, str]:
+    """Run the gateway; nothing of it can stop for a reason of its own."""
+    from lakehouse.serving.gateway.service import GatewayService
+    from lakehouse.settings import Settings
+
+    service = GatewayService(workspace, Settings.load(workspace))
+    _on_signal(lambda: None)
+    service.run(lambda: errors.print(f"Questions are answered at {service.url} (see {service.url}/docs); Ctrl-C ends it."))
     return {}
 
 

@@ -22,13 +22,16 @@ from lakehouse.serving.tables import Source
 class GovernedSource:
     """A table behind a view."""
 
-    def __init__(self, source: Source, view: View, master: bytes) -> None:
+    def __init__(
+        self, source: Source, view: View, master: bytes, on_read: Callable[[str, Sequence[str]], None] = lambda *_: None
+    ) -> None:
         """Put a view before a table.
 
         Args:
             source: The whole table.
             view: What is shown of it.
             master: The secret that keys of masks are made of.
+            on_read: Told the table and which of its columns are shown.
 
         Raises:
             AccessDeniedError: The policy does not fit the table.
@@ -37,6 +40,7 @@ class GovernedSource:
         self._source = source
         self._view = view
         self._key = tenant_key(master, view.tenant)
+        self._on_read = on_read
 
     @property
     def columns(self) -> Sequence[str]:
@@ -54,6 +58,7 @@ class GovernedSource:
         Raises:
             AccessDeniedError: The policy does not fit the table.
         """
+        self._on_read(self._view.table, columns)
         read = needed(self._view, columns)
         every = [name for name in self._source.columns if name.lower() in read]
         # The source compares with what is really there, so columns that are masked or hidden do not take part.
@@ -114,7 +119,10 @@ class _Shown:
 
 
 def govern(
-    open_source: Callable[[str, int | None], Source], views: Mapping[str, View], master: bytes
+    open_source: Callable[[str, int | None], Source],
+    views: Mapping[str, View],
+    master: bytes,
+    on_read: Callable[[str, Sequence[str]], None] = lambda *_: None,
 ) -> Callable[[str, int | None], GovernedSource]:
     """Return the function that opens a table as one user may see it.
 
@@ -122,5 +130,6 @@ def govern(
         open_source: Opens the whole table.
         views: ``layer.name`` → what may be seen of it; other tables are not opened.
         master: As in :class:`GovernedSource`.
+        on_read: Likewise.
     """
-    return lambda name, version: GovernedSource(open_source(name, version), views[name], master)
+    return lambda name, version: GovernedSource(open_source(name, version), views[name], master, on_read)

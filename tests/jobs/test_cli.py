@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs import cli
-from jobs.commands.policy import policy
 from lakehouse.errors import StackError
 
 HEAVY = {"pyspark", "delta", "mlflow", "panel", "pandas", "pyarrow", "s3fs", "great_expectations", "confluent_kafka", "psycopg"}
@@ -23,7 +22,12 @@ def _no_workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def names() -> list[str]:
     found = [command.__name__ for command in cli.COMMANDS]
-    return [*found, *(f"policy {command.callback.__name__}" for command in policy.registered_commands if command.callback)]
+    return found + [
+        f"{name} {command.callback.__name__}"
+        for name, group in cli.GROUPS.items()
+        for command in group.registered_commands
+        if command.callback
+    ]
 
 
 def test_every_command_has_help_with_an_example() -> None:
