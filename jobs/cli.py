@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands.account import account
+from jobs.commands.audit import audit
 from jobs.commands.bench import bench
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
@@ -21,6 +22,7 @@ from jobs.commands.down import down
 from jobs.commands.init import init
 from jobs.commands.new import new
 from jobs.commands.pages import pages
+from jobs.commands.policy import policy
 from jobs.commands.query import query
 from jobs.commands.rebuild import rebuild
 from jobs.commands.replay import replay
@@ -31,6 +33,8 @@ from jobs.console import errors
 from lakehouse.errors import TidemillError
 
 COMMANDS = (up, down, demo, status, run, pages, replay, account, rebuild, query, init, new, bench, doctor)
+GROUPS = {"policy": policy, "audit": audit}
+"""Commands that have commands of their own."""
 
 app = typer.Typer(
     name="tidemill",
@@ -74,6 +78,8 @@ def tidemill(
 
 for command in COMMANDS:
     app.command()(command)
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

@@ -13,14 +13,15 @@ from jobs.cli import app
 from lakehouse.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
+_GROUP: Any = typer.main.get_command(app)
+_CONTEXT = typer.Context(_GROUP)
 _MADE = "<!-- Made by `make docs`; changes here are lost. -->"
 
 
 def cli_page() -> str:
     """Return the page of all commands, from their own help."""
-    group: Any = typer.main.get_command(app)
-    lines = ["# The command line", "", _MADE, "", _text(group.help), "", "Before any command:", "", *_options(group)]
-    for name, command in group.commands.items():
+    lines = ["# The command line", "", _MADE, "", _text(_GROUP.help), "", "Before any command:", "", *_options(_GROUP)]
+    for name, command in _commands(_GROUP):
         words = [f"<{x.metavar or x.name.upper()}>" for x in command.params if x.param_type_name == "argument"]
         arguments = [x for x in command.params if x.param_type_name == "argument" and getattr(x, "help", None)]
         lines += ["", f"## tidemill {name}", "", "```text", " ".join([f"tidemill {name}", *words, "[OPTIONS]"]), "```", ""]
@@ -31,6 +32,14 @@ def cli_page() -> str:
         if options := _options(command):
             lines += ["", *options]
     return "\n".join(lines) + "\n"
+
+
+def _commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
 
 
 def settings_page() -> str:
@@ -72,7 +81,7 @@ def _options(command: Any) -> list[str]:
     lines = ["| option | |", "|---|---|"]
     for option in options:
         names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
-        value = "" if option.is_flag else f" `{option.metavar or option.bare_type.__name__.upper()}`"
+        value = "" if option.is_flag else f" `{_cell(option.metavar or option.display_type(_CONTEXT))}`"
         lines.append(f"| {names}{value} | {_cell(option.help)}{_default(option)} |")
     return lines
 

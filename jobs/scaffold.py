@@ -44,7 +44,10 @@ def make_workspace(folder: Path, *, empty: bool) -> Workspace:
         names = {"heading": folder.name, "quoted": json.dumps(folder.name, ensure_ascii=False)}
         for template, target in (("README.md", "README.md"), ("gitignore", ".gitignore"), ("conftest.py", "tests/conftest.py")):
             _write(f"workspace/{template}", folder / target, names)
-        if not empty:
+        if empty:
+            for name in ("policy.yml", "users.yml"):
+                _write(f"workspace/{name}", folder / name, names)
+        else:
             _copy_reference(folder)
         _write("workspace/tidemill.toml", folder / MARKER, names)  # last: what was cut off before is no workspace
     except OSError as error:
@@ -127,6 +130,7 @@ def _check_name(what: str, name: str) -> None:
 def _copy_reference(folder: Path) -> None:
     source = Path(lakehouse.__file__).parent
     files = {file: f"{layer}/{file.name}" for layer in (*LAYERS, "live") for file in (source / layer).glob("[!_]*.py")}
+    files |= {source / name: name for name in ("policy.yml", "users.yml")}
     files |= {source / f"replay/{name}.py": f"replay/{name}.py" for name in _REPLAYERS}
     suites = Path(expectations.__file__).parent
     files |= {file: f"expectations/{file.relative_to(suites)}" for file in suites.glob("*/[!_]*") if file.is_file()}

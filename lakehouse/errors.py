@@ -71,6 +71,22 @@ class QueryFailedError(TidemillError):
     """A query was allowed, but could not be answered."""
 
 
+class PolicyError(TidemillError):
+    """The policy of a workspace is missing or wrong, so nobody may see anything."""
+
+
+class AccessDeniedError(TidemillError):
+    """The policy does not let this user see that."""
+
+
+class AuditError(TidemillError):
+    """What somebody asks cannot be written down, or what was written down does not hold."""
+
+
+class AuthenticationError(TidemillError):
+    """A token or password does not say who somebody is."""
+
+
 class ServeError(TidemillError):
     """The pages cannot be served."""
 

@@ -98,6 +98,28 @@ class PushSettings(_Section):
     stall_seconds: float = Field(10, gt=0, description="A client that takes nothing for so long is dropped.")
 
 
+class GatewaySettings(_Section):
+    """How the gateway answers."""
+
+    address: str = Field("127.0.0.1", description="Where the gateway listens.")
+    port: int = Field(0, ge=0, le=65_535, description="Its port; 0: a free one.")
+    workers: int = Field(1, ge=1, description="Processes that answer.")
+    max_rows: int = Field(1_000_000, ge=1, description="Most rows of an answer.")
+    max_seconds: float = Field(60, gt=0, description="Longest that a query may take.")
+
+
+class OidcSettings(_Section):
+    """Whose tokens say who a user is."""
+
+    issuer: str | None = Field(default=None, description="Address of the OpenID Connect provider.")
+    audience: str = Field("tidemill", description="What `aud` of a token must name.")
+    algorithms: list[str] = Field(["RS256", "ES256", "Ed25519"], description="Signatures that count; none with a shared secret.")
+    tenant_claim: str = Field("tenant", description="Claim that names the user's tenant.")
+    roles_claim: str = Field("roles", description="Claim that lists the user's roles.")
+    leeway_seconds: int = Field(30, ge=0, description="By how much the provider's clock may differ.")
+    keys_seconds: float = Field(300, gt=0, description="How long the provider's keys are kept before they are fetched again.")
+
+
 class QualitySettings(_Section):
     """What is kept of validations."""
 
@@ -123,6 +145,8 @@ class Settings(BaseSettings):
     fast: FastSettings = FastSettings()
     push: PushSettings = PushSettings()
     quality: QualitySettings = QualitySettings()
+    oidc: OidcSettings = OidcSettings()
+    gateway: GatewaySettings = GatewaySettings()
 
     @classmethod
     def settings_customise_sources(

@@ -43,12 +43,12 @@ def workspace_of(
 
 
 @contextmanager
-def running(workspace: Workspace, lane: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(workspace: Workspace, lane: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a lane in a process group of its own; ended, or else killed, at the end."""
-    command = [sys.executable, "-m", "jobs", "run", "--lane", lane]
+    command = [sys.executable, "-m", "jobs", "run", "--lane", lane, *options]
     root = Path(__file__).parents[1]
     environment = os.environ | {"TIDEMILL_WORKSPACE": str(workspace.root), "PYTHONPATH": str(root)}
-    with (workspace.root / f"{lane}.log").open("ab") as log:
+    with (workspace.root / f"{''.join([lane, *options])}.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=workspace.root, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             yield process

@@ -11,9 +11,12 @@ import typer
 from jobs.console import Json, console, errors, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.text import Text
 
     from lakehouse.serving.query import QueryResult
+    from lakehouse.serving.tables import Source
 
 _NUMBERS = (
     "TINYINT",
@@ -41,6 +44,11 @@ def query(
         list[str] | None, typer.Option(metavar="TABLE=N", help="Read a table at an older version; may be given again.")
     ] = None,
     hot: Annotated[bool, typer.Option("--hot", help="Ask the live tables, `live.NAME`, in the hot store.")] = False,
+    as_user: Annotated[
+        str | None,
+        typer.Option("--as", metavar="USER", help="Answer as the policy lets this user of the workspace's `users.yml` see it."),
+    ] = None,
+    purpose: Annotated[str | None, typer.Option(help="With --as: what for.")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds after which the query is given up.")] = 60.0,
 ) -> None:
     """Answer one SELECT over silver, gold and reference tables, and say which version of each was read; or over live tables.
@@ -51,25 +59,36 @@ def query(
     """
     from lakehouse.catalog import table_files
     from lakehouse.errors import QueryRefusedError
-    from lakehouse.serving.query import answer, run_query
-    from lakehouse.serving.tables import lake_locator
+    from lakehouse.serving.query import answer
+    from lakehouse.serving.tables import lake, lake_locator
     from lakehouse.settings import Settings
     from lakehouse.workspace import Workspace
 
     if as_json and as_csv:
         raise QueryRefusedError("--json and --csv exclude each other.")
+    if purpose is not None and as_user is None:
+        raise QueryRefusedError("--purpose is of a user: name one with --as.")
     workspace = Workspace.find()
     settings = Settings.load(workspace)
+    open_source: Callable[[str, int | None], Source]
     if hot:
         from lakehouse.livetables import live_names
         from lakehouse.serving.hot import hot as open_hot
 
         known = [f"live.{name}" for name in live_names(workspace)]
-        result = answer(sql, known, open_hot(settings), versions=_versions(version or []), limit=limit, timeout=timeout)
+        open_source = open_hot(settings)
     else:
         known = [name for name in table_files(workspace) if not name.startswith("bronze.")]
-        locate = lake_locator(settings)
-        result = run_query(sql, known, locate, versions=_versions(version or []), limit=limit, timeout=timeout)
+        open_source = lake(lake_locator(settings))
+    if as_user is not None:
+        from lakehouse.security.keys import mask_key
+        from lakehouse.security.policy import Policy
+        from lakehouse.security.users import local_user
+        from lakehouse.serving.governed import govern
+
+        views = Policy.load(workspace).visible(local_user(workspace, as_user), known, purpose)
+        known, open_source = list(views), govern(open_source, views, mask_key(workspace))
+    result = answer(sql, known, open_source, versions=_versions(version or []), limit=limit, timeout=timeout)
     if as_json:
         print_json(
             {

@@ -26,6 +26,7 @@ class Lane(StrEnum):
     FAST = "fast"
     HOT = "hot"
     PUSH = "push"
+    GATEWAY = "gateway"
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
         typer.Option(
             "--lane",
             help="lake: bronze, silver, gold. fast: live tables, with a hot sink. hot: one more hot sink. push: live rows to "
-            "WebSocket clients.",
+            "WebSocket clients. gateway: SQL over HTTP, by the policy.",
         ),
     ] = Lane.LAKE,
     once: Annotated[bool, typer.Option("--once", help="Read to the end of what is there, validate, and stop.")] = False,
@@ -46,12 +47,18 @@ def run(
         list[str] | None,
         typer.Option("--accept-loss", metavar="FEED", help="Go on although the topic no longer holds all records."),
     ] = None,
+    stand_by: Annotated[
+        bool,
+        typer.Option(
+            "--stand-by", help="With --lane fast: wait, warmed up, until the lane that runs ends or dies; take over then."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Stream every feed of the workspace through bronze, silver and gold, until Ctrl-C or SIGTERM.
 
-    One process writes a workspace's tables, and one its live tables: a second `run` is refused. The exit code is 1 when a table
-    stopped.
+    One process writes a workspace's tables, and one its live tables: a second `run` is refused, or stands by. The exit code is 1
+    when a table stopped.
 
     Example: `tidemill run --once`
     """
@@ -61,16 +68,20 @@ def run(
     workspace = Workspace.find()
     if lane is not Lane.LAKE and (once or set_aside or accept_loss):
         raise TidemillError(f"--once, --set-aside and --accept-loss are for the lake lane, not for --lane {lane}.")
+    if stand_by and lane is not Lane.FAST:
+        raise TidemillError(f"--stand-by is for --lane fast, not for --lane {lane}.")
     last: Table | None = None
     match lane:
         case Lane.LAKE:
             stopped, last = _run_lake(workspace, once, set_aside or (), accept_loss or ())
         case Lane.FAST:
-            stopped = _run_fast(workspace)
+            stopped = _run_fast(workspace, stand_by)
         case Lane.HOT:
             stopped = _run_hot(workspace)
         case Lane.PUSH:
             stopped = _run_push(workspace)
+        case Lane.GATEWAY:
+            stopped = _run_gateway(workspace)
     if as_json:
         print_json({"stopped": stopped})
     elif last is not None:
@@ -97,14 +108,16 @@ def _run_lake(
             return stopped, live.table()
 
 
-def _run_fast(workspace: Workspace) -> dict[str, str]:
+def _run_fast(workspace: Workspace, stand_by: bool) -> dict[str, str]:
     """Run the fast lane with a hot sink; returns the live tables that stopped, with the reason."""
     from jobs.commands.up import fetch_jars
     from lakehouse.lanes.fast_session import fast_owning
 
     fetch_jars("spark", "Fetching Spark's jars")
-    with fast_owning(workspace, "tidemill run --lane fast") as owner:
+    with fast_owning(workspace, "tidemill run --lane fast", stand_by=stand_by) as owner:
         _on_signal(owner.stop)
+        if stand_by and not owner.take_over(lambda held: errors.print(f"Standing by. {held.partition(';')[0]}.")):
+            return {}
         errors.print("The fast lane runs; Ctrl-C ends it.")
         return owner.run()
 
@@ -136,6 +149,17 @@ def _run_push(workspace: Workspace) -> dict[str, str]:
     service = PushService(workspace, Settings.load(workspace), declared_tables(workspace, Catalog.load(workspace)))
     _on_signal(lambda: None)  # uvicorn ends by itself, and then raises the signal again for whoever was there before
     service.run(lambda: errors.print(f"Live rows are pushed at {service.endpoint.url}/live/FEED; Ctrl-C ends it."))
+    return {}
+
+
+def _run_gateway(workspace: Workspace) -> dict[str, str]:
+    """Run the gateway; nothing of it can stop for a reason of its own."""
+    from lakehouse.serving.gateway.service import GatewayService
+    from lakehouse.settings import Settings
+
+    service = GatewayService(workspace, Settings.load(workspace))
+    _on_signal(lambda: None)
+    service.run(lambda: errors.print(f"Questions are answered at {service.url} (see {service.url}/docs); Ctrl-C ends it."))
     return {}
 
 

@@ -26,7 +26,7 @@ from lakehouse.control import Control
 from lakehouse.deadletter.envelope import POSITION
 from lakehouse.errors import DataLossError, DeclarationError, TidemillError
 from lakehouse.lanes.judge import Judge
-from lakehouse.lanes.records import MESSAGE_JSON, as_records, kafka_options, read_topic
+from lakehouse.lanes.records import MESSAGE_JSON, as_records, kafka_options, read_latest, read_topic
 from lakehouse.lanes.reference import digest, read_reference
 from lakehouse.lanes.trouble import LOST, first_line, passes_by_itself, pause, told
 from lakehouse.lanes.windows import Counted, Freshness, window_messages, windows_of
@@ -48,6 +48,7 @@ _CONSUMER = {"kafka.max.poll.records": "5000", "kafka.fetch.max.wait.ms": "5", "
 _PRODUCER = {"kafka.linger.ms": "0", "kafka.compression.type": "none", "kafka.acks": "all"}
 # What a live table's function may do to rows: anything else would drop, add or hold back some.
 _ROW_WISE = {"Project", "Join", "SubqueryAlias", "LogicalRDD", "LocalRelation", "ResolvedHint", "View", "Relation", "WithCTE"}
+_WARM_RECORDS, _WARM_ROUNDS = 20_000, 8
 _SEQUENCES = {"timestamp", "timestamp_ntz", "byte", "short", "integer", "long"}
 
 
@@ -97,6 +98,24 @@ class FastLane:
     def stopped_tables(self) -> dict[str, str]:
         """Live tables that stopped for a reason of their own, with the sentence."""
         return {run.spec.full_name: str(run.error) for run in self._runs if run.state == "stopped"}
+
+    def warm_up(self) -> None:
+        """Take the latest records through the plans and throw the rows away, so that their code is compiled when the queries begin.
+
+        What goes wrong here goes wrong again when they run, and is told there.
+        """
+        for run in self._runs:
+            source = self._catalog[f"bronze.{run.spec.feed}"].source
+            if source is None or isinstance(run.spec, WindowSpec):  # windows take the same rows
+                continue
+            try:
+                records = as_records(read_latest(self._spark, self._settings, source.topic, _WARM_RECORDS), "")
+                messages = self.messages(run.spec, self.rows(run.spec, records, self.references(run.spec)))
+                for _ in range(_WARM_ROUNDS):
+                    if not self._stop.is_set():
+                        messages.write.format("noop").mode("overwrite").save()
+            except Exception as error:
+                log.info("live.%s is not warmed up", run.spec.name, exc_info=error)
 
     def run(self) -> dict[str, str]:
         """Keep all queries running until :meth:`stop`; returns the tables that stopped, with the reason."""

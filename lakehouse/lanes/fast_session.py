@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from lakehouse.catalog import Catalog
 from lakehouse.control import Control
-from lakehouse.errors import DeclarationError
+from lakehouse.errors import DeclarationError, LeaseHeldError
 from lakehouse.lanes.fast import FastLane
 from lakehouse.lanes.sink import HotSink
 from lakehouse.lanes.slots import slots
@@ -34,13 +39,42 @@ _OPTIONS = {
 }
 
 
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.2
+
+
 @dataclass
 class FastOwner:
     """The fast lane and a hot sink, side by side until :meth:`stop`."""
 
     lane: FastLane
     sink: HotSink
+    lease: Lease
+    holder: str
     _failure: list[BaseException] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def take_over(self, waiting: Callable[[str], None]) -> bool:
+        """Warm the driver up, and wait for the lease; returns whether this process has it now, and need not stop.
+
+        Args:
+            waiting: Told in a sentence who has the lease, when somebody has.
+        """
+        self.lane.warm_up()
+        known = ""
+        while not self._stop.wait(_LOOK_SECONDS if known else 0):
+            try:
+                self.lease.acquire(self.holder)
+                return True
+            except LeaseHeldError as held:
+                if known != str(held):
+                    known = str(held)
+                    waiting(known)
+            except psycopg.OperationalError:  # the control database is away, and with it all who have a lease there
+                log.info("The control database is away.", exc_info=True)
+                known = "nobody knows"
+        return False
 
     def run(self) -> dict[str, str]:
         """Run both; returns the live tables that stopped, with the reason."""
@@ -57,6 +91,7 @@ class FastOwner:
 
     def stop(self) -> None:
         """Ask both to end; safe from a signal handler or another thread."""
+        self._stop.set()
         self.lane.stop()
         self.sink.stop()
 
@@ -90,20 +125,26 @@ def sized(settings: Settings, catalog: Catalog, tables: Mapping[str, LiveSpec]) 
     return settings.model_copy(update={"lake": settings.lake.model_copy(update=size)})
 
 
-def fast_driver(workspace: Workspace, settings: Settings, name: str) -> SparkSession:
+def fast_driver(workspace: Workspace, settings: Settings, name: str, scratch: str = "spark-fast") -> SparkSession:
     """Start the fast lane's Spark driver.
 
     Args:
         workspace: Where it keeps its files.
         settings: What :func:`sized` gave.
         name: What it is called.
+        scratch: The folder of its files, below the workspace's state.
     """
-    return build_session(settings, name, scratch=workspace.state / "spark-fast", extra=_OPTIONS)
+    return build_session(settings, name, scratch=workspace.state / scratch, extra=_OPTIONS)
 
 
 @contextmanager
-def fast_owning(workspace: Workspace, holder: str) -> Iterator[FastOwner]:
+def fast_owning(workspace: Workspace, holder: str, *, stand_by: bool = False) -> Iterator[FastOwner]:
     """Take the fast lane's lease, start its driver, and give both back.
+
+    Args:
+        workspace: The workspace.
+        holder: What this process is.
+        stand_by: Leave the lease to whoever has it, until :meth:`FastOwner.take_over`.
 
     Raises:
         LeaseHeldError: Another process runs the fast lane.
@@ -114,14 +155,19 @@ def fast_owning(workspace: Workspace, holder: str) -> Iterator[FastOwner]:
     size = sized(settings, catalog, tables)
     control = Control(settings.require("postgres"))
     lease = Lease(control, seconds=settings.lake.lease_seconds, name=FAST)
-    lease.acquire(holder)
+    scratch = f"spark-fast-{os.getpid()}" if stand_by else "spark-fast"  # two drivers may run side by side
+    if not stand_by:
+        lease.acquire(holder)
     try:
         Objects(settings).ensure_bucket()
-        spark = fast_driver(workspace, size, f"tidemill {workspace.name} fast")
+        spark = fast_driver(workspace, size, f"tidemill {workspace.name} fast", scratch)
         try:
-            yield FastOwner(FastLane(workspace, settings, catalog, tables, spark, control), HotSink(settings, tables, control))
+            lane = FastLane(workspace, settings, catalog, tables, spark, control)
+            yield FastOwner(lane, HotSink(settings, tables, control), lease, holder)
         finally:
             spark.stop()
+            if stand_by:
+                shutil.rmtree(workspace.state / scratch, ignore_errors=True)
     finally:
         lease.release()
         control.close()

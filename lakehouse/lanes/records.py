@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from lakehouse.deadletter.envelope import RECORD
 from lakehouse.settings import Settings
+from lakehouse.sources.kafka import begin_offsets, end_offsets
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -36,6 +38,24 @@ def read_topic(
     """
     common = {"subscribe": topic, "startingOffsets": "earliest", "failOnDataLoss": "true", "includeHeaders": "true"}
     return spark.readStream.format("kafka").options(**{**consumer, **kafka_options(settings), **common, **(options or {})}).load()
+
+
+def read_latest(spark: SparkSession, settings: Settings, topic: str, records: int) -> DataFrame:
+    """Return the latest records of each partition of a topic, as a table.
+
+    Args:
+        spark: The session.
+        settings: Where the broker is.
+        topic: The topic.
+        records: How many of each partition, at most.
+    """
+    begins, ends = begin_offsets(settings, topic), end_offsets(settings, topic)
+    span = {
+        "startingOffsets": {topic: {str(x): max(begins[x], end - records) for x, end in ends.items()}},
+        "endingOffsets": {topic: {str(x): end for x, end in ends.items()}},
+    }
+    options = {"subscribe": topic, "includeHeaders": "true", **{name: json.dumps(offsets) for name, offsets in span.items()}}
+    return spark.read.format("kafka").options(**{**kafka_options(settings), **options}).load()
 
 
 def as_records(messages: DataFrame, topic_id: str) -> DataFrame:

@@ -7,18 +7,18 @@ DuckDB itself can open nothing: it has no access to files, the network or Python
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 from arro3.core import RecordBatchReader, Table
 
-from lakehouse.errors import QueryFailedError, QueryRefusedError
-from lakehouse.serving.sandbox import MEMORY, sandbox, within
+from lakehouse.errors import QueryFailedError, QueryRefusedError, TidemillError
+from lakehouse.serving.sandbox import MEMORY, Cancel, sandbox, within
 from lakehouse.serving.statement import Statement, check, sql_message
-from lakehouse.serving.tables import DeltaSource, Location, Source, open_table
+from lakehouse.serving.tables import Location, Source, lake
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,7 @@ def run_query(
     timeout: float = 60.0,
 ) -> QueryResult:
     """Answer one SELECT over tables of the lake; ``locate`` says where each one lies. See :func:`answer`."""
-
-    def open_source(name: str, version: int | None) -> DeltaSource:
-        return DeltaSource(open_table(name, locate(name), version))
-
-    return answer(sql, known, open_source, versions=versions, limit=limit, timeout=timeout)
+    return answer(sql, known, lake(locate), versions=versions, limit=limit, timeout=timeout)
 
 
 def answer(
@@ -70,9 +66,11 @@ def answer(
     known: Collection[str],
     open_source: Callable[[str, int | None], Source],
     *,
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None,
     versions: Mapping[str, int] | None = None,
     limit: int = 1000,
     timeout: float = 60.0,
+    cancel: Cancel | None = None,
 ) -> QueryResult:
     """Answer one SELECT.
 
@@ -80,18 +78,20 @@ def answer(
         sql: The text.
         known: ``layer.name`` of the tables that may be read.
         open_source: Opens a table, by name, at a version or at its newest.
+        parameters: Values of ``$name``, or of ``?`` and ``$1``, in the text.
         versions: Tables to read at an older version than their newest.
         limit: Most rows to return.
         timeout: Seconds after which it is given up.
+        cancel: What gives it up before.
 
     Raises:
         QueryRefusedError: The text is not one SELECT over known tables.
-        QueryFailedError: It is wrong, took too long, or needs too much memory; or a table cannot be read.
+        QueryFailedError: It is wrong, was cancelled, took too long, or needs too much memory; or a table cannot be read.
     """
     start = time.monotonic()
     connection = sandbox()
     try:
-        statement = check(sql, known, connection)
+        statement = check(sql, known, connection, with_parameters=parameters is not None)
         if unread := set(versions or {}) - set(statement.tables):
             raise QueryRefusedError(f"A version of {', '.join(sorted(unread))} is given, but the query does not read it.")
     except BaseException:
@@ -103,7 +103,7 @@ def answer(
             names = statement.tables
             opened = list(pool.map(lambda name: open_source(name, (versions or {}).get(name)), names))
         tables = dict(zip(names, opened, strict=True))
-        columns, types, table = _execute(connection, statement, tables, limit)
+        columns, types, table = _execute(connection, statement, tables, limit, parameters)
         return QueryResult(
             columns=columns,
             types=types,
@@ -114,30 +114,36 @@ def answer(
         )
 
     try:
-        return within(timeout, connection, work)
+        return within(timeout, connection, work, cancel)
+    except CancelledError as error:
+        raise QueryFailedError("The query was cancelled.") from error
     except TimeoutError as error:
         raise QueryFailedError(
             f"The query took more than {timeout:g} s; filter or aggregate more, or raise --timeout."
         ) from error
-    except QueryFailedError:
+    except TidemillError:
         raise
     except Exception as error:  # DuckDB's errors come back through Arrow as errors of other classes
         raise _failure(error) from error
 
 
 def _execute(
-    connection: duckdb.DuckDBPyConnection, statement: Statement, tables: Mapping[str, Source], limit: int
+    connection: duckdb.DuckDBPyConnection,
+    statement: Statement,
+    tables: Mapping[str, Source],
+    limit: int,
+    parameters: Mapping[str, Any] | Sequence[Any] | None,
 ) -> tuple[tuple[str, ...], tuple[str, ...], Table]:
     _register(connection, statement, tables, statement.columns)
     try:
-        relation = connection.sql(statement.sql)
+        relation = connection.sql(statement.sql, params=parameters)
     except duckdb.Error:
         # The message must offer all columns, not just those that were needed.
         _register(connection, statement, tables, None)
         try:
-            relation = connection.sql(statement.sql)
+            relation = connection.sql(statement.sql, params=parameters)
         except duckdb.Error:
-            connection.execute(statement.sql)  # fails as well, and shows where in the text
+            connection.execute(statement.sql, parameters)  # fails as well, and shows where in the text
             raise
     reader = RecordBatchReader.from_stream(relation)
     batches, rows = [], 0

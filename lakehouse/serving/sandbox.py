@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TypeVar
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -33,14 +33,27 @@ def sandbox() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def within(seconds: float, connection: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
-    """Run ``work`` with a deadline, interrupt its query then, and close the connection.
+class Cancel:
+    """What gives a query up before its time; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self.asked: Future[None] = Future()
+
+    def __call__(self) -> None:
+        """Give it up."""
+        if not self.asked.done():
+            self.asked.set_result(None)
+
+
+def within(seconds: float, connection: duckdb.DuckDBPyConnection, work: Callable[[], T], cancel: Cancel | None = None) -> T:
+    """Run ``work`` with a deadline, interrupt its query then, or when it is cancelled, and close the connection.
 
     It runs in a thread of its own, because DuckDB in the main thread would not let Ctrl-C through. A function that does not
     notice the interruption is left behind: it ends with the process.
 
     Raises:
         TimeoutError: The time was up.
+        CancelledError: It was cancelled.
     """
     done: Future[T] = Future()
 
@@ -53,8 +66,11 @@ def within(seconds: float, connection: duckdb.DuckDBPyConnection, work: Callable
     thread = threading.Thread(target=run, name="query", daemon=True)
     thread.start()
     try:
-        done.exception(seconds)  # waits
-    except BaseException:  # TimeoutError, KeyboardInterrupt
+        waited: list[Future[Any]] = [done] if cancel is None else [done, cancel.asked]
+        wait(waited, seconds, FIRST_COMPLETED)
+        if not done.done():
+            raise TimeoutError if cancel is None or not cancel.asked.done() else CancelledError
+    except BaseException:  # KeyboardInterrupt among them
         until = time.monotonic() + _GRACE
         while thread.is_alive() and time.monotonic() < until:
             connection.interrupt()

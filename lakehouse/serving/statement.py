@@ -6,6 +6,7 @@ that is not listed here is refused, also when a later DuckDB brings it (its 2.0 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -16,6 +17,7 @@ import duckdb
 
 from lakehouse.errors import QueryFailedError, QueryRefusedError
 from lakehouse.serving.pushdown import Condition, conditions
+from lakehouse.serving.sandbox import sandbox
 
 Node = dict[str, Any]
 
@@ -65,19 +67,22 @@ class Statement:
     filters: Mapping[str, tuple[Condition, ...]]
 
 
-def check(sql: str, known: Collection[str], connection: duckdb.DuckDBPyConnection) -> Statement:
+def check(sql: str, known: Collection[str], connection: duckdb.DuckDBPyConnection, *, with_parameters: bool = False) -> Statement:
     """Parse a text and refuse what is not one SELECT over known tables.
 
     Args:
         sql: The text, as the user wrote it.
         known: ``layer.name`` of the tables that may be read.
         connection: Any DuckDB connection; nothing of the text runs on it.
+        with_parameters: Whether values of parameters are given.
 
     Raises:
         QueryRefusedError: It is something else, or reads something else.
         QueryFailedError: It is not SQL; the message shows where.
     """
     root = _parse(sql, connection)
+    if not with_parameters and root["statements"][0].get("named_param_map"):
+        raise QueryRefusedError("The query has parameters ($1, ?); give their values.")
     nodes = list(_nodes(root))
     for node in nodes:
         _check_node(node)
@@ -118,9 +123,28 @@ def _parse(sql: str, connection: duckdb.DuckDBPyConnection) -> Node:
         raise QueryRefusedError("The query is nested too deeply; split it with WITH.") from error
     if tree["error"]:
         raise QueryRefusedError(f"Only one SELECT can be asked: {tree['error_message']}")
-    if tree["statements"][0].get("named_param_map"):
-        raise QueryRefusedError("The query has parameters ($1, ?); write the values instead.")
     return tree
+
+
+def fingerprint(sql: str) -> str:
+    """Return what is the same for queries that differ by their constants alone, without any of these: hexadecimal, 16 digits.
+
+    A text that is no query has one of its own kind: ``unreadable``.
+    """
+    connection = sandbox()
+    try:
+        tree = _parse(sql, connection)
+    except (QueryRefusedError, QueryFailedError):
+        return "unreadable"
+    finally:
+        connection.close()
+    for node in _nodes(tree):
+        node.pop("query_location", None)
+        if node.get("class") == "CONSTANT":
+            kind = node.get("type")
+            node.clear()
+            node["type"] = kind
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def sql_message(error: BaseException) -> str:

@@ -108,6 +108,11 @@ def open_table(name: str, location: Location, version: int | None) -> DeltaTable
     return table
 
 
+def lake(locate: Callable[[str], Location]) -> Callable[[str, int | None], DeltaSource]:
+    """Return the function that opens a table of the lake, by ``layer.name``, at a version or at its newest."""
+    return lambda name, version: DeltaSource(open_table(name, locate(name), version))
+
+
 class Scan:
     """A table that DuckDB can read any number of times: each time it gets a new stream of Arrow batches."""
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 import valkey
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.integration
 @pytest.mark.parametrize("victim", ["driver", "kafka"])
 @pytest.mark.timeout(1200)
 def test_a_kill_loses_nothing_and_counts_nothing_twice(victim: str, sightings: Sightings) -> None:
+    """After a driver's kill the one that stands by goes on."""
     settings, spec = sightings.settings, sightings.spec
     total = 3_000
     good = [f"s{number:05}" for number in range(total) if is_good(number)]
@@ -42,9 +44,15 @@ def test_a_kill_loses_nothing_and_counts_nothing_twice(victim: str, sightings: S
                 time.sleep(0.1)
         ledger.finish()
 
-    with running(sightings.workspace, "fast") as first:
+    with ExitStack() as stack:
+        first = stack.enter_context(running(sightings.workspace, "fast"))
         publish(settings, source, [Event(CLOCK_MS, b"warm", sighting(0))])  # the driver compiles its query at the first record
         wait_for(lambda: bool(sightings.hot_ids()), "the first row is hot", first)
+        last = first
+        if victim == "driver":
+            last = stack.enter_context(running(sightings.workspace, "fast", "--stand-by"))
+            said = sightings.workspace.root / "fast--stand-by.log"
+            wait_for(lambda: f"(process {first.pid} on" in said.read_text(), "the other one stands by", last)
         producing = threading.Thread(target=produce)
         producing.start()
         wait_for(lambda: len(sightings.hot_ids()) > total // 10, "some rows are hot", first)
@@ -58,14 +66,11 @@ def test_a_kill_loses_nothing_and_counts_nothing_twice(victim: str, sightings: S
         if victim == "kafka":
             time.sleep(1)
             supervisor.up(sightings.servers)
-            wait_for(lambda: len(sightings.hot_ids()) > len(good), "all rows are hot", first)
-    producing.join()
-    assert ledger.acknowledged == set(range(total))
-    if victim == "driver":
-        with running(sightings.workspace, "fast") as second:
-            wait_for(lambda: len(sightings.hot_ids()) > len(good), "all rows are hot", second)  # number 0 was sent twice
-            second.send_signal(signal.SIGTERM)
-            second.wait(60)
+        wait_for(lambda: len(sightings.hot_ids()) > len(good), "all rows are hot", last)  # number 0 was sent twice
+        producing.join()
+        assert ledger.acknowledged == set(range(total))
+        last.send_signal(signal.SIGTERM)
+        assert last.wait(60) == 0
     assert sorted(sightings.hot_ids()) == sorted([*good, "s00000"])
     with valkey.Valkey.from_url(settings.require("valkey")) as client:
         states = [Latest(client, spec).get([bird]) for bird in ("gull", "tern", "auk")]

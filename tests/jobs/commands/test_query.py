@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 from jobs import cli
 from jobs.commands import query as command
 from jobs.commands.query import _plain, _text, _visible
-from lakehouse.errors import QueryFailedError, QueryRefusedError
+from lakehouse.errors import PolicyError, QueryFailedError, QueryRefusedError
 from lakehouse.serving import tables
 from lakehouse.serving.tables import Location
 
@@ -159,3 +159,35 @@ def test_ctrl_c_stops_a_query(workspace: Path) -> None:
     process.communicate(timeout=30)
     assert process.returncode == 130
     assert time.monotonic() - begun < 10
+
+
+POLICY = """
+roles:
+  analyst:
+    - tables: [silver.flights]
+      columns: [carrier, delay]
+      purposes: [operations]
+      rows: [{column: carrier, in: {claim: carriers}}]
+      masks: {delay: {range: 1}}
+"""
+
+
+def test_a_user_gets_what_the_policy_lets_them_see(workspace: Path) -> None:
+    (workspace / "policy.yml").write_text(POLICY)
+    (workspace / "users.yml").write_text("users: {ada: {tenant: t, roles: [analyst], attributes: {carriers: AA}}}")
+    result = run("FROM silver.flights", "--as", "ada", "--purpose", "operations", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert (found["columns"], found["rows"]) == (["carrier", "delay"], [["AA", 1.0]])
+    for sql, options, message in (
+        ("FROM silver.flights", ["--as", "ada"], "There is no table silver.flights; there are: none"),
+        ("SELECT n FROM flights", ["--as", "ada", "--purpose", "operations"], 'Referenced column "n" not found'),
+        ("FROM flights", ["--as", "bob"], "There is no user bob"),
+        ("FROM flights", ["--purpose", "operations"], "name one with --as"),
+    ):
+        refused = run(sql, *options, "--json")
+        assert refused.exit_code == 1
+        assert message in str(refused.exception)
+        assert refused.stdout == ""
+    (workspace / "policy.yml").unlink()
+    assert isinstance(run("FROM flights", "--as", "ada").exception, PolicyError)

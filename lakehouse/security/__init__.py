@@ -1,0 +1,1 @@
+"""Who may see what: users, the policy, and the masks that hide values."""

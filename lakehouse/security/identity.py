@@ -1,0 +1,125 @@
+"""From a bearer token to a user: whose signature it carries, whom it is for, and until when.
+
+Tokens are JSON Web Tokens of an OpenID Connect provider. Its keys are those that it publishes; they are kept for a while, and fetched
+again when a token names one that is not among them, as happens when the provider changes keys.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from lakehouse.errors import AuthenticationError, SettingsError
+from lakehouse.security.users import User, Value
+from lakehouse.settings import OidcSettings
+
+_LONGEST = 16_384  # characters of a token
+_AGAIN_SECONDS = 10.0  # between two fetches that unknown keys cause: tokens come from anybody
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class Identity:
+    """Knows the users of one provider by their tokens; safe to share between threads."""
+
+    def __init__(self, settings: OidcSettings, *, transport: httpx.BaseTransport | None = None) -> None:
+        """Trust a provider.
+
+        Args:
+            settings: Which one, and what its tokens must say.
+            transport: How it is reached, when not by HTTP.
+
+        Raises:
+            SettingsError: None is set, or one that is reached without TLS beyond this machine.
+        """
+        if not settings.issuer:
+            raise SettingsError("No identity provider is known: set TIDEMILL_OIDC__ISSUER, or run `tidemill up`.")
+        where = urlsplit(settings.issuer)
+        if where.scheme != "https" and where.hostname not in _LOOPBACK:
+            raise SettingsError(f"The issuer {settings.issuer} is not reached by https.")
+        self._settings = settings
+        self._client = httpx.Client(transport=transport, timeout=5.0, follow_redirects=False)
+        self._guard = threading.Lock()
+        self._keys = KeySet([])
+        self._fetched = self._asked = -float("inf")
+        self._claims = jwt.JWTClaimsRegistry(
+            leeway=settings.leeway_seconds,
+            iss={"essential": True, "value": settings.issuer},
+            aud={"essential": True, "value": settings.audience},
+            sub={"essential": True},
+            exp={"essential": True},
+        )
+
+    def user(self, token: str) -> User:
+        """Return who a token says that they are.
+
+        Args:
+            token: The token, without ``Bearer``.
+
+        Raises:
+            AuthenticationError: It is not one of this provider's, for this audience, of now; the message does not say more than that.
+        """
+        if len(token) > _LONGEST:
+            raise AuthenticationError("The token is too long.")
+        try:
+            claims = self._decoded(token)
+            self._claims.validate(claims)
+        except (JoseError, ValueError, TypeError, KeyError, UnicodeError, RecursionError) as error:
+            raise AuthenticationError("The token is not valid here, or no more.") from error
+        return self._user(claims)
+
+    def _decoded(self, token: str) -> dict[str, Any]:
+        """Return the claims of a token that carries a signature of the provider's."""
+        known = self._current()
+        try:
+            return dict(jwt.decode(token, known, algorithms=self._settings.algorithms).claims)
+        except (JoseError, ValueError):
+            newer = self._current(after=self._fetched)
+            if newer is known:
+                raise
+            return dict(jwt.decode(token, newer, algorithms=self._settings.algorithms).claims)
+
+    def _current(self, after: float | None = None) -> KeySet:
+        """Return the provider's keys, fetched anew when they are old, or when those that were fetched at ``after`` do not do."""
+        with self._guard:
+            now = time.monotonic()
+            is_old = now - self._fetched > self._settings.keys_seconds
+            if (is_old or (after is not None and after == self._fetched)) and now - self._asked > _AGAIN_SECONDS:
+                self._asked = now
+                try:
+                    self._keys, self._fetched = self._fetch(), now
+                except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError) as error:
+                    if not self._keys.keys:
+                        raise AuthenticationError("The identity provider does not answer; try again.") from error
+            return self._keys
+
+    def _fetch(self) -> KeySet:
+        issuer = str(self._settings.issuer).rstrip("/")
+        found = self._client.get(f"{issuer}/.well-known/openid-configuration").raise_for_status().json()
+        if str(found["issuer"]).rstrip("/") != issuer:
+            raise ValueError("another issuer answers")
+        keys = self._client.get(str(found["jwks_uri"])).raise_for_status().json()
+        # Symmetric ones would make the verifier a signer, and others are not for signatures.
+        usable = [key for key in keys["keys"] if key.get("kty") in {"RSA", "EC", "OKP"} and key.get("use", "sig") == "sig"]
+        return KeySet.import_key_set({"keys": usable})
+
+    def _user(self, claims: Mapping[str, Any]) -> User:
+        settings = self._settings
+        tenant, roles = claims.get(settings.tenant_claim), claims.get(settings.roles_claim, [])
+        if not isinstance(tenant, str) or not tenant or not isinstance(roles, list):
+            raise AuthenticationError(f"The token names no tenant ({settings.tenant_claim}), or its roles are no list.")
+        attributes = {name: values for name, value in claims.items() if (values := _values(value))}
+        return User(str(claims["sub"]), tenant, tuple(role for role in roles if isinstance(role, str)), attributes)
+
+
+def _values(claim: Any) -> tuple[Value, ...]:
+    """Return the values of a claim that a policy can compare with."""
+    found = claim if isinstance(claim, list) else [claim]
+    return tuple(x for x in found if isinstance(x, str | int | float | bool))

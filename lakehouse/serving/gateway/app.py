@@ -1,0 +1,187 @@
+"""The gateway over HTTP: ``POST /sql``, ``GET /tables``, health and readiness; its OpenAPI page is at ``/docs``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, OAuth2PasswordRequestForm
+from pydantic import BaseModel, ConfigDict, Field
+
+from lakehouse.errors import (
+    AccessDeniedError,
+    AuditError,
+    AuthenticationError,
+    PolicyError,
+    QueryFailedError,
+    QueryRefusedError,
+    TidemillError,
+    UnknownNameError,
+)
+from lakehouse.security.identity import Identity
+from lakehouse.security.issuer import LocalIssuer
+from lakehouse.security.policy import View
+from lakehouse.security.users import User
+from lakehouse.serving.gateway.answers import FORMATS
+from lakehouse.serving.gateway.gateway import Gateway, Question
+from lakehouse.serving.sandbox import Cancel
+from lakehouse.settings import GatewaySettings
+
+log = logging.getLogger(__name__)
+
+_STATUS: dict[type[TidemillError], int] = {
+    AuthenticationError: 401,
+    AccessDeniedError: 403,
+    UnknownNameError: 404,
+    QueryRefusedError: 400,
+    QueryFailedError: 422,
+    PolicyError: 503,
+    AuditError: 503,
+}
+_WRONG_SECONDS = 0.5  # until one who guesses may guess again on the same connection
+_GLANCE = 0.2  # seconds between two looks at whether the client is still there
+
+
+class SqlRequest(BaseModel):
+    """What is asked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sql: str = Field(description="One SELECT, in DuckDB's dialect, over `layer.table`.")
+    parameters: dict[str, Any] | list[Any] | None = Field(None, description="Values of `$name`, or of `?`.")
+    format: Literal["json", "csv", "arrow", "parquet"] = "json"
+    limit: int = Field(1_000, ge=1, description="Most rows.")
+    timeout: float = Field(30.0, gt=0, description="Seconds after which it is given up.")
+    purpose: str | None = Field(None, description="What for, where the policy asks.")
+    versions: dict[str, int] = Field({}, description="Tables to read at an older version.")
+
+
+class Shown(BaseModel):
+    """A table as one user may see it."""
+
+    name: str
+    role: str = Field(description="The role that gives it.")
+    columns: list[str]
+    masked: dict[str, str] = Field(description="Column → the kind of its mask.")
+    filtered: bool = Field(description="Whether rows are left out.")
+    version: int | None = Field(description="The newest version; null for live tables.")
+
+
+def known(
+    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+) -> User:
+    """Return who asks, by their token."""
+    if bearer is None:
+        raise AuthenticationError("Send a token: Authorization: Bearer …")
+    identity: Identity = request.app.state.identity
+    return identity.user(bearer.credentials)
+
+
+Known = Annotated[User, Depends(known)]
+
+
+def make_app(
+    gateway: Gateway, identity: Identity, settings: GatewaySettings, issuer: LocalIssuer | None = None, lifespan: Any = None
+) -> FastAPI:
+    """Return the service.
+
+    Args:
+        gateway: What answers.
+        identity: Who knows the users.
+        settings: Its bounds.
+        issuer: Signs tokens for the workspace's own users, when there is no other provider.
+        lifespan: What FastAPI enters and leaves.
+    """
+    app = FastAPI(title="Tidemill", description="One door to the data.", redoc_url=None, lifespan=lifespan)
+    app.state.identity = identity
+
+    @app.exception_handler(TidemillError)
+    async def say(_: Request, error: Exception) -> JSONResponse:
+        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        return JSONResponse({"error": type(error).__name__, "reason": str(error)}, status, headers)
+
+    @app.get("/health", tags=["operation"])
+    async def health() -> dict[str, str]:
+        """Say that the process is alive."""
+        return {"status": "ok"}
+
+    @app.get("/ready", tags=["operation"])
+    def ready() -> dict[str, str]:
+        """Say whether questions can be answered: the policy can be read."""
+        return {"status": "ok", "policy": gateway.policy.version}
+
+    @app.post("/sql", tags=["data"], response_class=Response)
+    async def sql(asked: SqlRequest, request: Request, user: Known) -> Response:
+        """Answer one SELECT. A client that hangs up cancels its query."""
+        question = Question(
+            sql=asked.sql,
+            parameters=asked.parameters,
+            purpose=asked.purpose,
+            versions=asked.versions,
+            limit=min(asked.limit, settings.max_rows),
+            timeout=min(asked.timeout, settings.max_seconds),
+        )
+        cancel = Cancel()
+        media_type, write = FORMATS[asked.format]
+        body = await _unless_gone(request.is_disconnected, cancel, lambda: write(gateway.ask(user, question, cancel)))
+        return Response(body, media_type=media_type)
+
+    @app.get("/tables", tags=["data"])
+    def tables(user: Known, purpose: str | None = None) -> dict[str, list[str]]:
+        """List the tables that the user may see something of."""
+        return {"tables": list(gateway.views(user, purpose))}
+
+    @app.get("/tables/{name}", tags=["data"])
+    def table(name: str, user: Known, purpose: str | None = None) -> Shown:
+        """Say what the user sees of a table."""
+        view, source = gateway.table(user, name, purpose)
+        return _shown(view, list(source.columns), source.version)
+
+    if issuer is not None:
+        _add_issuer(app, issuer, gateway)
+    return app
+
+
+def _add_issuer(app: FastAPI, issuer: LocalIssuer, gateway: Gateway) -> None:
+    """Let users of the workspace sign in with their passwords, and everybody see the keys."""
+
+    @app.get("/.well-known/openid-configuration", tags=["sign-on"])
+    async def configuration() -> dict[str, Any]:
+        """Describe the provider."""
+        return issuer.configuration()
+
+    @app.get("/keys", tags=["sign-on"])
+    async def keys() -> dict[str, Any]:
+        """Return the keys of its signatures."""
+        return issuer.keys()
+
+    @app.post("/token", tags=["sign-on"])
+    async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> dict[str, Any]:
+        """Return a token for a name and a password."""
+        try:
+            found = issuer.login(form.username, form.password)
+        except AuthenticationError:
+            await asyncio.to_thread(gateway.note, {"kind": "login", "outcome": "AuthenticationError"})
+            await asyncio.sleep(_WRONG_SECONDS)
+            raise
+        await asyncio.to_thread(gateway.note, {"kind": "login", "user": form.username, "outcome": "answered"})
+        return {"access_token": found, "token_type": "bearer", "expires_in": 3_600}
+
+
+async def _unless_gone(is_gone: Callable[[], Awaitable[bool]], cancel: Cancel, work: Callable[[], bytes]) -> bytes:
+    """Do something in a thread, and cancel it when nobody waits for it any more."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    while not (await asyncio.wait([working], timeout=_GLANCE))[0]:
+        if await is_gone():
+            cancel()
+    return await working
+
+
+def _shown(view: View, columns: list[str], version: int | None) -> Shown:
+    masked = {name: view.masks[name.lower()].kind for name in columns if name.lower() in view.masks}
+    return Shown(name=view.table, role=view.role, columns=columns, masked=masked, filtered=bool(view.rows), version=version)

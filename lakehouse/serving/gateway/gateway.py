@@ -1,0 +1,180 @@
+"""Answer a user's question: with their view of each table, and on record."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lakehouse.catalog import table_files
+from lakehouse.errors import TidemillError, UnknownNameError
+from lakehouse.livetables import live_names
+from lakehouse.security.audit import Audit
+from lakehouse.security.policy import FILE, Policy, View
+from lakehouse.security.users import User
+from lakehouse.serving.governed import GovernedSource, govern
+from lakehouse.serving.hot import hot
+from lakehouse.serving.query import QueryResult, answer
+from lakehouse.serving.sandbox import Cancel
+from lakehouse.serving.statement import fingerprint
+from lakehouse.serving.tables import Source, lake, lake_locator
+from lakehouse.settings import Settings
+from lakehouse.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a user asks.
+
+    Attributes:
+        sql: One SELECT.
+        parameters: Values of ``$name`` or ``$1`` in it.
+        purpose: What for.
+        versions: Tables to read at an older version.
+        limit: Most rows.
+        timeout: Seconds after which it is given up.
+    """
+
+    sql: str
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None
+    purpose: str | None = None
+    versions: Mapping[str, int] = field(default_factory=dict)
+    limit: int = 1_000
+    timeout: float = 60.0
+
+
+class Gateway:
+    """A workspace's data, as its policy shows it; safe to share between threads."""
+
+    def __init__(self, workspace: Workspace, settings: Settings, audit: Audit, master: bytes) -> None:
+        """Open the door.
+
+        Args:
+            workspace: Whose tables and policy.
+            settings: Where the servers are.
+            audit: Where it is written down.
+            master: The secret that keys of masks are made of.
+
+        Raises:
+            PolicyError: The policy is missing or wrong.
+        """
+        self._workspace = workspace
+        self._audit = audit
+        self._master = master
+        self._lake = lake(lake_locator(settings))
+        self._hot = hot(settings)
+        self._guard = threading.Lock()
+        self._policy = Policy.load(workspace)
+        self._read = self._stamp()
+        audit.record({"kind": "policy", "policy": self._policy.version})
+
+    @property
+    def policy(self) -> Policy:
+        """The policy as it is now; one that was changed and is wrong lets nobody see anything.
+
+        Raises:
+            PolicyError: It is missing or wrong.
+        """
+        with self._guard:
+            if (stamp := self._stamp()) != self._read:
+                policy = Policy.load(self._workspace)
+                if policy.version != self._policy.version:
+                    self._audit.record({"kind": "policy", "policy": policy.version})
+                self._policy, self._read = policy, stamp
+            return self._policy
+
+    def views(self, user: User, purpose: str | None = None) -> dict[str, View]:
+        """Return what a user may see, by table."""
+        layers = [name for name in table_files(self._workspace) if not name.startswith("bronze.")]
+        return self.policy.visible(user, [*layers, *(f"live.{name}" for name in live_names(self._workspace))], purpose)
+
+    def ask(self, user: User, question: Question, cancel: Cancel | None = None) -> QueryResult:
+        """Answer a question; when this returns, it is on record.
+
+        Args:
+            user: Who asks.
+            question: What.
+            cancel: What gives it up before its time.
+
+        Raises:
+            QueryRefusedError: It is not one SELECT over tables that the user may see.
+            QueryFailedError: It cannot be answered.
+            AccessDeniedError: The policy does not fit a table.
+            AuditError: It could not be written down, so it is not answered.
+        """
+        entry = {
+            "kind": "query",
+            "user": user.name,
+            "tenant": user.tenant,
+            "roles": user.roles,
+            "purpose": question.purpose,
+            "policy": self.policy.version,
+            "fingerprint": fingerprint(question.sql),
+        }
+        views = self.views(user, question.purpose)
+        read: dict[str, list[str]] = {}
+        try:
+            result = answer(
+                question.sql,
+                list(views),
+                self._opening(views, read),
+                parameters=question.parameters,
+                versions=question.versions,
+                limit=question.limit,
+                timeout=question.timeout,
+                cancel=cancel,
+            )
+        except TidemillError as error:
+            self._audit.record({**entry, "tables": read, "outcome": type(error).__name__})
+            raise
+        self._audit.record(
+            {**entry, "tables": read, "versions": result.versions, "rows": result.table.num_rows, "outcome": "answered"}
+        )
+        return result
+
+    def note(self, entry: Mapping[str, Any]) -> None:
+        """Put something on record.
+
+        Raises:
+            AuditError: It cannot be.
+        """
+        self._audit.record(entry)
+
+    def table(self, user: User, name: str, purpose: str | None = None) -> tuple[View, GovernedSource]:
+        """Return one table as a user may see it; that somebody looked is on record.
+
+        Raises:
+            UnknownNameError: There is no such table for this user.
+        """
+        views = self.views(user, purpose)
+        self._audit.record(
+            {
+                "kind": "table",
+                "user": user.name,
+                "tenant": user.tenant,
+                "table": name if name in views else None,
+                "purpose": purpose,
+            }
+        )
+        if name not in views:
+            raise UnknownNameError(f"There is no table {name}; there are: {', '.join(views) or 'none'}.")
+        return views[name], self._opening(views, {})(name, None)
+
+    def _opening(self, views: Mapping[str, View], read: dict[str, list[str]]) -> Callable[[str, int | None], GovernedSource]:
+        """Return what opens tables behind their views, and notes which columns are read."""
+
+        def open_source(name: str, version: int | None) -> Source:
+            return self._hot(name, version) if name.startswith("live.") else self._lake(name, version)
+
+        def note(name: str, columns: Sequence[str]) -> None:
+            read[name] = list(columns)
+
+        return govern(open_source, views, self._master, note)
+
+    def _stamp(self) -> object:
+        try:
+            found = (self._workspace.tables / FILE).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,135 @@
+"""Tables as one user may see them: rows filtered and values masked as they are read, before the user's query meets any.
+
+The reading is done by a DuckDB of its own, which knows nothing of the user's text but which columns it needs and a few plain
+comparisons; what comes out of it is all that the user's DuckDB ever gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, date, datetime
+
+import duckdb
+from arro3.core import RecordBatchReader
+
+from lakehouse.security.masks import fit, needed, project, tenant_key
+from lakehouse.security.policy import OPERATORS, Test, View
+from lakehouse.serving.pushdown import Condition
+from lakehouse.serving.sandbox import sandbox
+from lakehouse.serving.tables import Source
+
+
+class GovernedSource:
+    """A table behind a view."""
+
+    def __init__(
+        self, source: Source, view: View, master: bytes, on_read: Callable[[str, Sequence[str]], None] = lambda *_: None
+    ) -> None:
+        """Put a view before a table.
+
+        Args:
+            source: The whole table.
+            view: What is shown of it.
+            master: The secret that keys of masks are made of.
+            on_read: Told the table and which of its columns are shown.
+
+        Raises:
+            AccessDeniedError: The policy does not fit the table.
+        """
+        fit(view, source.columns)
+        self._source = source
+        self._view = view
+        self._key = tenant_key(master, view.tenant)
+        self._on_read = on_read
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the columns that are there for this user."""
+        return [name for name in self._source.columns if self._view.shows(name)]
+
+    @property
+    def version(self) -> int | None:
+        """Which version is read."""
+        return self._source.version
+
+    def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> object:
+        """Return the rows and values that may be seen; see :class:`~lakehouse.serving.tables.Source`.
+
+        Raises:
+            AccessDeniedError: The policy does not fit the table.
+        """
+        self._on_read(self._view.table, columns)
+        read = needed(self._view, columns)
+        every = [name for name in self._source.columns if name.lower() in read]
+        # The source compares with what is really there, so columns that are masked or hidden do not take part.
+        plain = [x for x in conditions if self._view.shows(x.column) and x.column.lower() not in self._view.masks]
+        own = [found for test in self._view.rows if (found := _condition(test)) is not None]
+        return _Shown(self._source.scan(every, [*plain, *own]), self._view, columns, self._key)
+
+
+def _condition(test: Test) -> Condition | None:
+    """Return what the policy asks of rows such that a source may skip what does not fulfil it; ``None``: it must look at all."""
+    constants: list[tuple[str, str]] = []
+    for value in test.values:
+        match value:
+            case bool() | float():
+                return None
+            case int() | str():
+                constants.append(("INTEGER" if isinstance(value, int) else "STRING", str(value)))
+            case datetime():
+                moment = value.astimezone(UTC) if value.tzinfo else value
+                if moment.microsecond:
+                    return None
+                constants.append(("TIMESTAMP", f"{moment:%Y-%m-%d %H:%M:%S}"))
+            case date():
+                constants.append(("DATE", value.isoformat()))
+    if test.operator in ("eq", "in") and constants:
+        return Condition(test.column, "=", tuple(constants))
+    operator = OPERATORS[test.operator]
+    return (
+        Condition(test.column, operator, tuple(constants)) if operator in ("<", "<=", ">", ">=") and len(constants) == 1 else None
+    )
+
+
+class _Shown:
+    """Rows that can be read any number of times: each time by a connection of its own."""
+
+    def __init__(self, rows: object, view: View, columns: Sequence[str], key: bytes) -> None:
+        self._rows = rows
+        self._view = view
+        self._columns = columns
+        self._key = key
+        self._schema = RecordBatchReader.from_stream(self._open()).schema
+
+    def __arrow_c_schema__(self) -> object:
+        """Return the columns, for Arrow's PyCapsule interface."""
+        return self._schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the rows, for Arrow's PyCapsule interface."""
+        return self._open().__arrow_c_stream__()
+
+    def _open(self) -> duckdb.DuckDBPyRelation:
+        connection = sandbox()
+        connection.register("whole", self._rows)
+        whole = connection.sql("FROM whole")
+        types = {name: str(kind) for name, kind in zip(whole.columns, whole.types, strict=True)}
+        shown = project(self._view, self._columns, types, self._key)
+        return connection.sql(f"SELECT {shown.select} FROM whole WHERE {shown.where}", params=shown.parameters)  # noqa: S608  # names are quoted, values are parameters
+
+
+def govern(
+    open_source: Callable[[str, int | None], Source],
+    views: Mapping[str, View],
+    master: bytes,
+    on_read: Callable[[str, Sequence[str]], None] = lambda *_: None,
+) -> Callable[[str, int | None], GovernedSource]:
+    """Return the function that opens a table as one user may see it.
+
+    Args:
+        open_source: Opens the whole table.
+        views: ``layer.name`` → what may be seen of it; other tables are not opened.
+        master: As in :class:`GovernedSource`.
+        on_read: Likewise.
+    """
+    return lambda name, version: GovernedSource(open_source(name, version), views[name], master, on_read)

@@ -1,0 +1,298 @@
+"""The gateway as users meet it: over HTTP, by their own tokens, with another client than ours."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2 as httpx
+import polars as pl
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import write_deltalake
+from live_lanes import running, workspace_of
+
+from lakehouse.control import Control
+from lakehouse.security import audit
+from lakehouse.serving.gateway.service import gateway_url
+from lakehouse.settings import Settings
+from lakehouse.storage.objects import Objects
+from lakehouse.workspace import Workspace
+
+pytestmark = pytest.mark.integration
+
+POLICY = """
+roles:
+  admin:
+    - {tables: ["*"], columns: "*"}
+  analyst:
+    - tables: [silver.flights]
+      columns: [id, carrier, tail, at, delay]
+      rows: [{column: carrier, in: {claim: carriers}}]
+      masks: {tail: hash}
+    - tables: [gold.plans]
+      columns: "*"
+      purposes: [planning]
+"""
+USERS = """
+users:
+  ada: {tenant: united, roles: [analyst], attributes: {carriers: UA}}
+  ben: {tenant: delta, roles: [analyst], attributes: {carriers: [DL, 9E]}}
+  root: {tenant: tidemill, roles: [admin]}
+"""
+FILES = {
+    "tidemill.toml": '[workspace]\nname = "doors"\n[s3]\nbucket = "doors"\n[gateway]\nmax_rows = 5000\nmax_seconds = 20\n',
+    "policy.yml": POLICY,
+    "users.yml": USERS,
+    "silver/flights.py": "",
+    "silver/secrets.py": "",
+    "gold/plans.py": "",
+}
+ROWS = 9_000
+CARRIERS = ("UA", "DL", "9E")
+
+
+@pytest.fixture(scope="module")
+def workspace(stack: tuple[Workspace, Settings], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    with workspace_of(stack, tmp_path_factory.mktemp("doors"), FILES, []) as workspace:
+        settings = Settings.load(workspace)
+        Objects(settings).ensure_bucket()
+        start = datetime(2013, 1, 1, tzinfo=UTC)
+        flights = pa.table(
+            {
+                "id": range(ROWS),
+                "carrier": [CARRIERS[n % 3] for n in range(ROWS)],
+                "tail": [f"N{n % 50}" for n in range(ROWS)],
+                "at": pa.array([start + timedelta(minutes=n) for n in range(ROWS)], pa.timestamp("us", "UTC")),
+                "delay": [float("nan") if n == 0 else n / 4 for n in range(ROWS)],
+                "salary": [n * 100 for n in range(ROWS)],
+            }
+        )
+        for name, table in {"silver/flights": flights, "silver/secrets": flights, "gold/plans": flights.slice(0, 3)}.items():
+            write_deltalake(f"s3://doors/{name}", table, storage_options=settings.s3_storage_options)
+        yield workspace
+
+
+@pytest.fixture(scope="module")
+def url(workspace: Workspace) -> Iterator[str]:
+    with running(workspace, "gateway") as process:
+        deadline = time.monotonic() + 60
+        while True:
+            assert process.poll() is None, (workspace.root / "gateway.log").read_text()
+            assert time.monotonic() < deadline
+            try:
+                address = gateway_url(workspace)
+                httpx.get(f"{address}/ready").raise_for_status()
+                break
+            except Exception:
+                time.sleep(0.1)
+        yield address
+
+
+@pytest.fixture(scope="module")
+def sign_in(workspace: Workspace, url: str) -> Callable[[str], httpx.Client]:
+    def signed_in(name: str) -> httpx.Client:
+        passwords = json.loads((workspace.state / "issuer.json").read_text())["passwords"]
+        answer = httpx.post(f"{url}/token", data={"username": name, "password": passwords[name]}).raise_for_status()
+        token = answer.json()["access_token"]
+        return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+
+    return signed_in
+
+
+SignIn = Callable[[str], httpx.Client]
+
+
+def ask(client: httpx.Client, sql: str, **more: Any) -> httpx.Response:
+    return client.post("/sql", json={"sql": sql, **more})
+
+
+def test_different_users_see_different_rows_and_values(sign_in: SignIn) -> None:
+    sql = "SELECT carrier, count(*) AS n, min(tail) AS tail FROM silver.flights GROUP BY carrier ORDER BY carrier"
+    found = {name: ask(sign_in(name), sql).raise_for_status().json() for name in ("ada", "ben", "root")}
+    assert [row[:2] for row in found["ada"]["rows"]] == [["UA", ROWS // 3]]
+    assert [row[:2] for row in found["ben"]["rows"]] == [["9E", ROWS // 3], ["DL", ROWS // 3]]
+    assert [row[:2] for row in found["root"]["rows"]] == [["9E", ROWS // 3], ["DL", ROWS // 3], ["UA", ROWS // 3]]
+    assert found["root"]["rows"][0][2] == "N0"
+    assert len({row[2] for name in ("ada", "ben") for row in found[name]["rows"]} | {"N0"}) == 3  # tenants' hashes differ
+    assert found["ada"]["versions"] == {"silver.flights": 0}
+
+
+def test_answers_come_as_clients_take_them(sign_in: SignIn) -> None:
+    client = sign_in("ada")
+    sql = 'SELECT id, delay, "at", [id] AS list FROM flights ORDER BY id LIMIT 3'
+    rows = ask(client, sql).json()["rows"]
+    assert rows == [
+        [0, None, "2013-01-01T00:00:00+00:00", [0]],
+        [3, 0.75, "2013-01-01T00:03:00+00:00", [3]],
+        [6, 1.5, "2013-01-01T00:06:00+00:00", [6]],
+    ]
+    text = ask(client, sql, format="csv").text
+    assert text.splitlines()[:3] == [
+        "id,delay,at,list",
+        "0,,2013-01-01T00:00:00+00:00,[0]",
+        "3,0.75,2013-01-01T00:03:00+00:00,[3]",
+    ]
+    stream = ask(client, sql, format="arrow")
+    assert stream.headers["content-type"] == "application/vnd.apache.arrow.stream"
+    assert pl.read_ipc_stream(stream.content)["id"].to_list() == [0, 3, 6]
+    assert pq.read_table(io.BytesIO(ask(client, sql, format="parquet").content)).column("list").to_pylist() == [[0], [3], [6]]
+    limited = ask(client, "FROM flights", limit=10_000).json()
+    assert (len(limited["rows"]), limited["truncated"]) == (ROWS // 3, False)
+    limited = ask(sign_in("root"), "FROM flights", limit=10_000).json()
+    assert (len(limited["rows"]), limited["truncated"]) == (5_000, True)
+
+
+def test_values_come_as_parameters(sign_in: SignIn) -> None:
+    client = sign_in("ada")
+    named = ask(client, "SELECT count(*) FROM flights WHERE id < $most AND carrier = $c", parameters={"most": 30, "c": "UA"})
+    assert named.json()["rows"] == [[10]]
+    hostile = "UA' OR '1'='1"
+    assert ask(client, "SELECT count(*) FROM flights WHERE carrier = ?", parameters=[hostile]).json()["rows"] == [[0]]
+    assert "give their values" in ask(client, "SELECT count(*) FROM flights WHERE carrier = ?").json()["reason"]
+    assert ask(client, "SELECT ?::INTEGER", parameters=["x"]).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        ({"sql": "SELECT salary FROM silver.flights"}, 422, 'column "salary" not found'),
+        ({"sql": "FROM silver.secrets"}, 400, "There is no table silver.secrets; there are: silver.flights."),
+        ({"sql": "FROM bronze.flights"}, 400, "There is no table bronze.flights"),
+        ({"sql": "FROM gold.plans"}, 400, "There is no table gold.plans"),
+        ({"sql": "FROM gold.plans", "purpose": "fun"}, 400, "There is no table gold.plans"),
+        ({"sql": "DROP TABLE flights"}, 400, "Only one SELECT"),
+        ({"sql": "SELECT 1; SELECT 2"}, 400, "2 statements"),
+        ({"sql": "SELEC"}, 422, "cannot be read"),
+        ({"sql": "FROM read_csv('/etc/passwd')"}, 400, "not allowed"),
+        ({"sql": "SELECT count(*) FROM range(100000000000)", "timeout": 0.5}, 422, "took more than 0.5 s"),
+        ({"sql": "FROM flights", "versions": {"silver.flights": 7}}, 422, "cannot be read at version 7"),
+        ({"sql": "SELECT 1", "limit": 0}, 422, ""),
+        ({"sql": "SELECT 1", "nope": 0}, 422, ""),
+        ({}, 422, ""),
+    ],
+)
+def test_what_may_not_be_is_refused_with_a_reason(body: dict[str, Any], status: int, reason: str, sign_in: SignIn) -> None:
+    answer = sign_in("ada").post("/sql", json=body)
+    assert answer.status_code == status, answer.text
+    assert reason in answer.json().get("reason", "")
+
+
+def test_a_purpose_opens_what_is_granted_for_it(sign_in: SignIn) -> None:
+    client = sign_in("ada")
+    assert len(ask(client, "FROM gold.plans", purpose="planning").json()["rows"]) == 3
+    assert client.get("/tables").json() == {"tables": ["silver.flights"]}
+    assert client.get("/tables", params={"purpose": "planning"}).json() == {"tables": ["silver.flights", "gold.plans"]}
+
+
+def test_a_table_is_what_the_user_sees_of_it(sign_in: SignIn) -> None:
+    assert sign_in("ada").get("/tables/silver.flights").json() == {
+        "name": "silver.flights",
+        "role": "analyst",
+        "columns": ["id", "carrier", "tail", "at", "delay"],
+        "masked": {"tail": "hash"},
+        "filtered": True,
+        "version": 0,
+    }
+    missing = sign_in("ada").get("/tables/silver.secrets")
+    assert (missing.status_code, missing.json()["reason"]) == (
+        404,
+        "There is no table silver.secrets; there are: silver.flights.",
+    )
+
+
+def test_who_is_not_known_gets_nothing(url: str, sign_in: SignIn) -> None:
+    with httpx.Client(base_url=url) as nobody:
+        for path in ("/tables", "/tables/silver.flights"):
+            assert nobody.get(path).status_code == 401
+        assert ask(nobody, "SELECT 1").status_code == 401
+        nobody.headers["Authorization"] = "Bearer a.b.c"
+        refused = ask(nobody, "SELECT 1")
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        wrong = [nobody.post("/token", data={"username": name, "password": "x"}) for name in ("ada", "eve")]
+        assert [(x.status_code, x.json()["reason"]) for x in wrong] == [(401, "Name or password is wrong.")] * 2
+        assert "/sql" in nobody.get("/openapi.json").json()["paths"]
+
+
+def test_one_who_hangs_up_cancels(sign_in: SignIn, workspace: Workspace) -> None:
+    client = sign_in("ada")
+    begun = time.monotonic()
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("/sql", json={"sql": "SELECT count(*) FROM range(100000000000) -- gone"}, timeout=1)
+    settings = Settings.load(workspace)
+    with psycopg.connect(settings.require("postgres")) as connection:
+        while True:
+            rows = connection.execute("SELECT entry FROM tidemill.audit ORDER BY at DESC LIMIT 1").fetchall()
+            if rows and json.loads(rows[0][0]).get("outcome") == "QueryFailedError":
+                break
+            connection.rollback()
+            assert time.monotonic() - begun < 15
+            time.sleep(0.1)
+
+
+def test_everything_is_on_record_without_what_was_asked_for(sign_in: SignIn, workspace: Workspace) -> None:
+    client = sign_in("ben")
+    for secret in ("s3cr3t-1", "s3cr3t-2"):
+        ask(client, f"SELECT id, tail FROM flights WHERE tail = '{secret}'").raise_for_status()
+    ask(client, "SELECT 's3cr3t-3' FROM silver.secrets")
+    settings = Settings.load(workspace)
+    with closing(Control(settings.require("postgres"))) as control:
+        rows = [json.loads(row["entry"]) for row in control.run("SELECT entry FROM tidemill.audit ORDER BY at")]
+        first, second, refused = rows[-3:]
+        assert {
+            "user": "ben",
+            "tenant": "delta",
+            "tables": {"silver.flights": ["id", "tail"]},
+            "versions": {"silver.flights": 0},
+            "rows": 0,
+            "outcome": "answered",
+        }.items() <= first.items()
+        assert first["fingerprint"] == second["fingerprint"] != refused["fingerprint"]
+        assert refused["outcome"] == "QueryRefusedError"
+        assert {row["kind"] for row in rows} >= {"policy", "login", "query"}
+        assert "s3cr3t" not in json.dumps(rows)
+        deadline = time.monotonic() + 10
+        while (found := audit.verify(control, Objects(settings)))[1]:  # heads are put down within a second or so
+            assert time.monotonic() < deadline, found
+            time.sleep(0.5)
+
+
+def test_a_policy_that_changes_counts_at_once_and_a_wrong_one_lets_nobody_in(sign_in: SignIn, workspace: Workspace) -> None:
+    client, file = sign_in("ada"), workspace.root / "policy.yml"
+    count = "SELECT count(*) FROM flights"
+    assert ask(client, count).json()["rows"] == [[ROWS // 3]]
+    try:
+        file.write_text(POLICY.replace("claim: carriers", "claim: nothing"))
+        assert ask(client, count).json()["rows"] == [[0]]
+        file.write_text("roles: [")
+        refused = ask(client, count)
+        assert (refused.status_code, refused.json()["error"]) == (503, "PolicyError")
+        assert client.get("/ready").status_code == 503
+        assert client.get("/health").status_code == 200
+    finally:
+        file.write_text(POLICY)
+    assert ask(client, count).json()["rows"] == [[ROWS // 3]]
+
+
+def test_many_ask_at_once(sign_in: SignIn) -> None:
+    clients = [sign_in(name) for name in ("ada", "ben", "ada", "ben")]
+    answers: list[Any] = []
+
+    def many(client: httpx.Client) -> None:
+        for _ in range(5):
+            answers.append(ask(client, "SELECT count(DISTINCT carrier) FROM flights").json()["rows"])
+
+    threads = [threading.Thread(target=many, args=[client]) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [[[1]]] * 10 + [[[2]]] * 10
