@@ -21,7 +21,16 @@ from deltalake import write_deltalake
 from live_lanes import running, workspace_of
 
 from lakehouse.control import Control
+from lakehouse.errors import (
+    AuthenticationError,
+    QueryFailedError,
+    QueryRefusedError,
+    SourceError,
+    TidemillError,
+    UnknownNameError,
+)
 from lakehouse.security import audit
+from lakehouse.serving.gateway.client import Client
 from lakehouse.serving.gateway.service import gateway_url
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
@@ -220,6 +229,9 @@ def test_who_is_not_known_gets_nothing(url: str, sign_in: SignIn) -> None:
         wrong = [nobody.post("/token", data={"username": name, "password": "x"}) for name in ("ada", "eve")]
         assert [(x.status_code, x.json()["reason"]) for x in wrong] == [(401, "Name or password is wrong.")] * 2
         assert "/sql" in nobody.get("/openapi.json").json()["paths"]
+        page = nobody.get("/docs").raise_for_status().text
+        assert "swagger-ui-bundle.js" in page
+        assert "//" not in page.replace("<!--", "").replace("// ", "")  # nothing comes from elsewhere
 
 
 def test_one_who_hangs_up_cancels(sign_in: SignIn, workspace: Workspace) -> None:
@@ -296,3 +308,28 @@ def test_many_ask_at_once(sign_in: SignIn) -> None:
     for thread in threads:
         thread.join()
     assert sorted(answers) == [[[1]]] * 10 + [[[2]]] * 10
+
+
+def test_the_python_client_gives_frames_and_the_errors_that_there_were(workspace: Workspace, url: str) -> None:
+    sql = "SELECT id, carrier, delay FROM flights WHERE id < $most ORDER BY id"
+    with Client.of(workspace, "ben") as client:
+        table = client.arrow(sql, {"most": 6})
+        assert table.to_pydict() == {"id": [1, 2, 4, 5], "carrier": ["DL", "9E", "DL", "9E"], "delay": [0.25, 0.5, 1.0, 1.25]}
+        assert client.polars(sql, {"most": 6}).equals(pl.from_arrow(table))
+        assert client.pandas(sql, {"most": 6}).equals(table.to_pandas())
+        assert client.arrow("FROM flights", limit=10).num_rows == 10
+        assert client.tables() == ["silver.flights"]
+        with pytest.raises(QueryRefusedError, match=r"There is no table silver\.secrets"):
+            client.arrow("FROM silver.secrets")
+        with pytest.raises(QueryFailedError, match=r"took more than 0\.2 s"):
+            client.arrow("SELECT count(*) FROM range(100000000000)", timeout=0.2)
+        with pytest.raises(TidemillError):
+            client.arrow("SELECT 1", limit=0)
+    with pytest.raises(AuthenticationError, match="Name or password is wrong"):
+        Client.sign_in(url, "ben", "x")
+    with pytest.raises(UnknownNameError, match="there are: ada, ben, root"):
+        Client.of(workspace, "eve")
+    with pytest.raises(SourceError, match="does not answer"):
+        Client.sign_in("http://127.0.0.1:9", "ben", "x")
+    with Client(url, "a.b.c") as stranger, pytest.raises(AuthenticationError):
+        stranger.arrow("SELECT 1")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, OAuth2PasswordRequestForm
+from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, ConfigDict, Field
 
 from lakehouse.errors import (
@@ -96,7 +97,7 @@ def make_app(
         issuer: Signs tokens for the workspace's own users, when there is no other provider.
         lifespan: What FastAPI enters and leaves.
     """
-    app = FastAPI(title="Tidemill", description="One door to the data.", redoc_url=None, lifespan=lifespan)
+    app = FastAPIOffline(title="Tidemill", description="One door to the data.", redoc_url=None, lifespan=lifespan)
     app.state.identity = identity
 
     @app.exception_handler(TidemillError)
