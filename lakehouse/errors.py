@@ -87,6 +87,10 @@ class AuthenticationError(TidemillError):
     """A token or password does not say who somebody is."""
 
 
+class QuotaError(TidemillError):
+    """A tenant asks for more than its share."""
+
+
 class ServeError(TidemillError):
     """The pages cannot be served."""
 

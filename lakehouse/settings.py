@@ -106,6 +106,8 @@ class GatewaySettings(_Section):
     workers: int = Field(1, ge=1, description="Processes that answer.")
     max_rows: int = Field(1_000_000, ge=1, description="Most rows of an answer.")
     max_seconds: float = Field(60, gt=0, description="Longest that a query may take.")
+    tenant_at_once: int = Field(4, ge=1, description="Queries of one tenant that run side by side in a process; more wait.")
+    tenant_waiting: int = Field(100, ge=0, description="Queries of one tenant that may wait; more are refused with 429.")
 
 
 class OidcSettings(_Section):

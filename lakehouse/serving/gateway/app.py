@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -20,6 +21,7 @@ from lakehouse.errors import (
     PolicyError,
     QueryFailedError,
     QueryRefusedError,
+    QuotaError,
     TidemillError,
     UnknownNameError,
 )
@@ -29,6 +31,7 @@ from lakehouse.security.policy import View
 from lakehouse.security.users import User
 from lakehouse.serving.gateway.answers import FORMATS
 from lakehouse.serving.gateway.gateway import Gateway, Question
+from lakehouse.serving.gateway.turns import Turns
 from lakehouse.serving.sandbox import Cancel
 from lakehouse.settings import GatewaySettings
 
@@ -38,11 +41,13 @@ _STATUS: dict[type[TidemillError], int] = {
     AuthenticationError: 401,
     AccessDeniedError: 403,
     UnknownNameError: 404,
+    QuotaError: 429,
     QueryRefusedError: 400,
     QueryFailedError: 422,
     PolicyError: 503,
     AuditError: 503,
 }
+_THREADS = 256
 _WRONG_SECONDS = 0.5  # until one who guesses may guess again on the same connection
 _GLANCE = 0.2  # seconds between two looks at whether the client is still there
 
@@ -99,11 +104,15 @@ def make_app(
     """
     app = FastAPIOffline(title="Tidemill", description="One door to the data.", redoc_url=None, lifespan=lifespan)
     app.state.identity = identity
+    turns = Turns(settings.tenant_at_once, settings.tenant_waiting)
+    threads = ThreadPoolExecutor(
+        _THREADS, thread_name_prefix="sql"
+    )  # turns bound them; the event loop's own are six on two cores
 
     @app.exception_handler(TidemillError)
     async def say(_: Request, error: Exception) -> JSONResponse:
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
-        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}.get(status)
         return JSONResponse({"error": type(error).__name__, "reason": str(error)}, status, headers)
 
     @app.get("/health", tags=["operation"])
@@ -129,7 +138,9 @@ def make_app(
         )
         cancel = Cancel()
         media_type, write = FORMATS[asked.format]
-        body = await _unless_gone(request.is_disconnected, cancel, lambda: write(gateway.ask(user, question, cancel)))
+        async with turns.turn(user.tenant):
+            answering = asyncio.get_running_loop().run_in_executor(threads, lambda: write(gateway.ask(user, question, cancel)))
+            body = await _unless_gone(request.is_disconnected, cancel, answering)
         return Response(body, media_type=media_type)
 
     @app.get("/tables", tags=["data"])
@@ -174,9 +185,8 @@ def _add_issuer(app: FastAPI, issuer: LocalIssuer, gateway: Gateway) -> None:
         return {"access_token": found, "token_type": "bearer", "expires_in": 3_600}
 
 
-async def _unless_gone(is_gone: Callable[[], Awaitable[bool]], cancel: Cancel, work: Callable[[], bytes]) -> bytes:
-    """Do something in a thread, and cancel it when nobody waits for it any more."""
-    working = asyncio.ensure_future(asyncio.to_thread(work))
+async def _unless_gone(is_gone: Callable[[], Awaitable[bool]], cancel: Cancel, working: asyncio.Future[bytes]) -> bytes:
+    """Wait for an answer, and cancel it when nobody else waits for it any more."""
     while not (await asyncio.wait([working], timeout=_GLANCE))[0]:
         if await is_gone():
             cancel()
