@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
@@ -16,6 +16,7 @@ from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
 from ..errors import BenchError
+from ..process import Process
 from .contenders import kafka
 from .contenders._contender import SOURCE, Contender
 from .measure import Say, begin_anew, measure, warm_up
@@ -43,6 +44,7 @@ class Batch:
         repeated: Rows that came again after a kill late in a batch.
         caught_up_s: From the kill until rows are less than a second old again, the start of a new driver included; ``None`` when
             they did not become so while the load lasted.
+        taken_over_s: Likewise, where another driver stood by.
     """
 
     batch: str
@@ -51,10 +53,11 @@ class Batch:
     milliseconds: dict[str, float]
     repeated: int
     caught_up_s: float | None
+    taken_over_s: float | None
 
 
 def costs(workspace: Workspace, name: str, length: float, warm_seconds: float, least: float, say: Say) -> dict[str, object]:
-    """Look at whole batches of one length, then kill the driver late in one."""
+    """Look at whole batches of one length, then kill drivers late in one."""
     settings = Settings.load(workspace)
     environment = {"TIDEMILL_FAST__BATCH": name}
     begin_anew(workspace)
@@ -64,28 +67,39 @@ def costs(workspace: Workspace, name: str, length: float, warm_seconds: float, l
         seconds = length * max(1, round(least / length))
         say(f"batch of {name}: {seconds:.0f} seconds")
         point = measure(workspace, name, lane, RATE, seconds)
-        say(f"batch of {name}: waiting for the end of one")
-        _wait_for_end(settings, length)
-        killed: list[float] = []
 
-        def kill() -> None:
-            time.sleep(2 + _KILLED_AT * length)
-            killed.append(time.time())
-            lane.workers[0].kill()
-            stack.enter_context(kafka.running(workspace, environment))
+        def after_kill(of: Process, take_over: Callable[[], object]) -> tuple[int, float | None]:
+            """Kill a driver late in a batch while rows come, and let another one go on."""
+            killed: list[float] = []
 
-        say(f"batch of {name}: a kill after {_KILLED_AT * length:.0f} seconds")
-        total = _KILLED_AT * length * 1.5 + _RECOVERY_SECONDS
-        after = measure(workspace, name, Contender(()), RATE, total, meanwhile=kill).seen["kafka"]
-        found = np.load(workspace.state / "kafka.npy")
+            def kill() -> None:
+                time.sleep(2 + _KILLED_AT * length)
+                killed.append(time.time())
+                of.kill()
+                take_over()
+
+            _wait_for_end(settings, length)
+            total = _KILLED_AT * length * 1.5 + _RECOVERY_SECONDS
+            seen = measure(workspace, name, Contender(()), RATE, total, meanwhile=kill).seen["kafka"]
+            return seen.repeated, caught_up(np.load(workspace.state / "kafka.npy"), killed[0])
+
+        say(f"batch of {name}: a kill late in one, and a new driver")
+        started: list[Contender] = []
+        repeated, cold = after_kill(
+            lane.workers[0], lambda: started.append(stack.enter_context(kafka.running(workspace, environment)))
+        )
+        say(f"batch of {name}: a kill late in one, and a driver that stands by")
+        spare = stack.enter_context(kafka.standing_by(workspace, environment))
+        _, warm = after_kill(started[0].workers[0], spare.tell)
     return asdict(
         Batch(
             batch=name,
             rate=RATE,
             seconds=seconds,
             milliseconds=point.seen["kafka"].milliseconds,
-            repeated=after.repeated,
-            caught_up_s=caught_up(found, killed[0]),
+            repeated=repeated,
+            caught_up_s=cold,
+            taken_over_s=warm,
         )
     )
 

@@ -1,4 +1,7 @@
-"""The fast lane's query without a sink, in a driver of its own: ``python -m bench.latency.lane WORKSPACE real-time|micro-batch``."""
+"""The fast lane without a sink, in a driver of its own: ``python -m bench.latency.lane WORKSPACE real-time|micro-batch|stand-by``.
+
+The one that stands by is warmed up, says so, and waits for a line.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
+from ..lines import hear, say
+
 
 def main(root: str, trigger: str) -> None:
     """Run until SIGTERM."""
@@ -23,10 +28,14 @@ def main(root: str, trigger: str) -> None:
     settings, catalog = Settings.load(workspace), Catalog.load(workspace)
     tables = live_tables(workspace, catalog)
     Objects(settings).ensure_bucket()
-    spark = fast_driver(workspace, sized(settings, catalog, tables), f"bench {trigger}")
+    spark = fast_driver(workspace, sized(settings, catalog, tables), f"bench {trigger}", f"spark-{trigger}")
     with closing(Control(settings.require("postgres"))) as control:
         lane = FastLane(workspace, settings, catalog, tables, spark, control)
-        if trigger == "real-time":
+        if trigger == "stand-by":
+            lane.warm_up()
+            say("ready")
+            hear()
+        if trigger != "micro-batch":
             signal.signal(signal.SIGTERM, lambda *_: lane.stop())
             if stopped := lane.run():
                 sys.exit("\n".join(stopped.values()))

@@ -122,7 +122,7 @@ def lines(report: Mapping[str, Any], what: str) -> dict[tuple[str, str, str], di
 def _batches(batches: list[Mapping[str, Any]]) -> Table:
     view = Table(title="how long a batch lasts, and what it costs", box=box.SIMPLE_HEAD, padding=(0, 1))
     view.add_column("batch", no_wrap=True)
-    for name in ("events/s", "p99 ms", "p99.9 ms", "longest pause ms", "rows again after a kill", "caught up after s"):
+    for name in ("events/s", "p99 ms", "p99.9 ms", "longest pause ms", "rows again after a kill", "caught up after s", "by a spare s"):
         view.add_column(name, justify="right")
     for batch in batches:
         found = batch["milliseconds"]
@@ -131,7 +131,7 @@ def _batches(batches: list[Mapping[str, Any]]) -> Table:
             f"{batch['rate']:,}",
             *[_short(found[name]) for name in ("p99", "p999", "most")],
             f"{batch['repeated']:,}",
-            "not" if batch["caught_up_s"] is None else f"{batch['caught_up_s']:.1f}",
+            *["not" if batch[name] is None else f"{batch[name]:.1f}" for name in ("caught_up_s", "taken_over_s")],
         )
     return view
 

@@ -25,9 +25,9 @@ def parts(stack: tuple[Workspace, Settings]) -> Iterator[tuple[Control, Objects]
     objects = Objects(settings)
     objects.ensure_bucket()
     with closing(Control(settings.require("postgres"))) as control:
-        yield control, objects
-        control.run("DROP TABLE IF EXISTS tidemill.audit")
+        control.run("DROP TABLE IF EXISTS tidemill.audit")  # what others wrote on these servers
         objects.delete("audit")
+        yield control, objects
 
 
 def write(parts: tuple[Control, Objects], entries: int) -> None:

@@ -22,3 +22,12 @@ def running(workspace: Workspace, environment: Mapping[str, str] | None = None) 
     command = module("bench.latency.lane", str(workspace.root), "real-time")
     with Process(command, log=workspace.state / "lane.log", environment=environment) as lane:
         yield Contender((lane,))
+
+
+@contextmanager
+def standing_by(workspace: Workspace, environment: Mapping[str, str]) -> Iterator[Process]:
+    """Warm a lane up; it runs when it is told so."""
+    command = module("bench.latency.lane", str(workspace.root), "stand-by")
+    with Process(command, log=workspace.state / "spare.log", environment=environment) as spare:
+        spare.next("ready")
+        yield spare
