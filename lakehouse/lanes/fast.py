@@ -44,8 +44,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CONSUMER = {"kafka.max.poll.records": "5000", "kafka.fetch.max.wait.ms": "5", "kafka.check.crcs": "true"}
-_PRODUCER = {"kafka.linger.ms": "0", "kafka.compression.type": "none", "kafka.acks": "all"}
+_CONSUMER = {
+    "kafka.max.poll.records": "5000",
+    "kafka.fetch.max.wait.ms": "5",
+    "kafka.fetch.min.bytes": "8192",
+    "kafka.check.crcs": "true",
+}
+_PRODUCER = {"kafka.linger.ms": "1", "kafka.compression.type": "none", "kafka.acks": "all"}
 # What a live table's function may do to rows: anything else would drop, add or hold back some.
 _ROW_WISE = {"Project", "Join", "SubqueryAlias", "LogicalRDD", "LocalRelation", "ResolvedHint", "View", "Relation", "WithCTE"}
 _WARM_RECORDS, _WARM_ROUNDS = 20_000, 8

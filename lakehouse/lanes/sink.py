@@ -91,7 +91,8 @@ class HotSink:
                 # store may be away for longer than that; then this consumer joins again, and what it wrote twice counts once.
                 "session.timeout.ms": 10_000,
                 "max.poll.interval.ms": 60_000,
-                "fetch.wait.max.ms": 10,
+                "fetch.wait.max.ms": 20,
+                "fetch.min.bytes": 1 << 17,
                 "topic.metadata.refresh.interval.ms": 5_000,  # a live topic is made when its lane first starts
                 "allow.auto.create.topics": False,
             },

@@ -47,7 +47,6 @@ _STATUS: dict[type[TidemillError], int] = {
     PolicyError: 503,
     AuditError: 503,
 }
-_THREADS = 256
 _WRONG_SECONDS = 0.5  # until one who guesses may guess again on the same connection
 _GLANCE = 0.2  # seconds between two looks at whether the client is still there
 
@@ -104,10 +103,8 @@ def make_app(
     """
     app = FastAPIOffline(title="Tidemill", description="One door to the data.", redoc_url=None, lifespan=lifespan)
     app.state.identity = identity
-    turns = Turns(settings.tenant_at_once, settings.tenant_waiting)
-    threads = ThreadPoolExecutor(
-        _THREADS, thread_name_prefix="sql"
-    )  # turns bound them; the event loop's own are six on two cores
+    turns = Turns(settings.at_once, settings.tenant_at_once, settings.tenant_waiting)
+    threads = ThreadPoolExecutor(settings.at_once, thread_name_prefix="sql")
 
     @app.exception_handler(TidemillError)
     async def say(_: Request, error: Exception) -> JSONResponse:

@@ -1,8 +1,9 @@
-"""Whose query runs next: each tenant has turns of its own, so that one tenant's heavy queries do not hold up another's."""
+"""Whose query runs next: tenants take turns, so that one tenant's heavy queries do not hold up another's."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,17 +13,19 @@ from lakehouse.errors import QuotaError
 class Turns:
     """The turns of all tenants in one process; used by one event loop."""
 
-    def __init__(self, at_once: int, waiting: int) -> None:
-        """Bound what a tenant may do.
+    def __init__(self, slots: int, at_once: int, waiting: int) -> None:
+        """Bound what runs, and what a tenant may do.
 
         Args:
-            at_once: Queries of one tenant that run side by side.
+            slots: Queries that run side by side.
+            at_once: Those of one tenant among them.
             waiting: Queries of one tenant that may wait for their turn.
         """
+        self._slots = slots
         self._at_once = at_once
         self._waiting = waiting
-        self._turns: dict[str, asyncio.Semaphore] = {}
-        self._asked: dict[str, int] = {}
+        self._running: Counter[str] = Counter()
+        self._queues: dict[str, deque[asyncio.Future[None]]] = {}  # in the order in which tenants are next
 
     @asynccontextmanager
     async def turn(self, tenant: str) -> AsyncIterator[None]:
@@ -31,14 +34,45 @@ class Turns:
         Raises:
             QuotaError: Too many wait already.
         """
-        asked = self._asked.get(tenant, 0)
-        if asked >= self._at_once + self._waiting:
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(tenant, deque()).append(mine)
+        self._start()
+        if not mine.done() and len(self._queues[tenant]) > self._waiting:
+            self._leave(tenant, mine)
             raise QuotaError(f"{self._waiting} queries of {tenant} wait already; try again later.")
-        self._asked[tenant] = asked + 1
         try:
-            async with self._turns.setdefault(tenant, asyncio.Semaphore(self._at_once)):
-                yield
+            await mine
+        except asyncio.CancelledError:
+            if mine.cancelled():
+                self._leave(tenant, mine)
+            else:  # its turn came as it left
+                self._end(tenant)
+            raise
+        try:
+            yield
         finally:
-            self._asked[tenant] -= 1
-            if not self._asked[tenant]:  # tenants come with tokens; none is kept that asks for nothing
-                del self._asked[tenant], self._turns[tenant]
+            self._end(tenant)
+
+    def _start(self) -> None:
+        """Give free slots to tenants that wait, one after the other."""
+        while self._running.total() < self._slots:
+            tenant = next((name for name in self._queues if self._running[name] < self._at_once), None)
+            if tenant is None:
+                return
+            waiting = self._queues.pop(tenant)
+            waiting.popleft().set_result(None)
+            self._running[tenant] += 1
+            if waiting:
+                self._queues[tenant] = waiting  # behind the others
+
+    def _end(self, tenant: str) -> None:
+        self._running[tenant] -= 1
+        if not self._running[tenant]:  # tenants come with tokens; none is kept that asks for nothing
+            del self._running[tenant]
+        self._start()
+
+    def _leave(self, tenant: str, mine: asyncio.Future[None]) -> None:
+        waiting = self._queues[tenant]
+        waiting.remove(mine)
+        if not waiting:
+            del self._queues[tenant]

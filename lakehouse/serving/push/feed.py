@@ -136,6 +136,7 @@ class Feed:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "fetch.wait.max.ms": 5,
+                "fetch.min.bytes": 8192,
             },
             logger=log,
         )

@@ -122,7 +122,15 @@ def lines(report: Mapping[str, Any], what: str) -> dict[tuple[str, str, str], di
 def _batches(batches: list[Mapping[str, Any]]) -> Table:
     view = Table(title="how long a batch lasts, and what it costs", box=box.SIMPLE_HEAD, padding=(0, 1))
     view.add_column("batch", no_wrap=True)
-    for name in ("events/s", "p99 ms", "p99.9 ms", "longest pause ms", "rows again after a kill", "caught up after s", "by a spare s"):
+    for name in (
+        "events/s",
+        "p99 ms",
+        "p99.9 ms",
+        "longest pause ms",
+        "rows again after a kill",
+        "caught up after s",
+        "by a spare s",
+    ):
         view.add_column(name, justify="right")
     for batch in batches:
         found = batch["milliseconds"]
