@@ -24,10 +24,15 @@ def parts(stack: tuple[Workspace, Settings]) -> Iterator[tuple[Control, Objects]
     settings = stack[1]
     objects = Objects(settings)
     objects.ensure_bucket()
-    with closing(Control(settings.require("postgres"))) as control:
-        control.run("DROP TABLE IF EXISTS tidemill.audit")  # what others wrote on these servers
+
+    def clear() -> None:
+        control.run("DROP TABLE IF EXISTS tidemill.audit")
         objects.delete("audit")
+
+    with closing(Control(settings.require("postgres"))) as control:
+        clear()  # what others wrote on these servers
         yield control, objects
+        clear()
 
 
 def write(parts: tuple[Control, Objects], entries: int) -> None:
