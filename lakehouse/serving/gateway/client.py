@@ -105,7 +105,7 @@ class Client:
         return frame
 
     def polars(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None, **options: Any) -> pl.DataFrame:
-        """Return :meth:`arrow` as Polars has it, where that is installed."""
+        """Return :meth:`arrow` as Polars has it."""
         import polars as pl
 
         frame = pl.from_arrow(self.arrow(sql, parameters, **options))
