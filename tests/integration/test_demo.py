@@ -108,6 +108,7 @@ def test_demo_runs_both_lanes_and_pushes_what_happens_until_it_is_ended(tidemill
             demo.kill()
             demo.wait()
     assert demo.returncode == 0, log.read_text()[-3_000:]
-    servers = {server["pid"] for server in answer(tidemill, "status")["servers"].values()}
+    servers = {server["pid"] for server in answer(tidemill, "status")["servers"].values() if server["pid"]}
+    servers |= {child.pid for pid in servers for child in psutil.Process(pid).children(recursive=True)}
     left = [process for process in psutil.wait_procs(children, timeout=30)[1] if process.pid not in servers]
     assert left == []
