@@ -366,3 +366,8 @@ class Catalog:
 def table_files(workspace: Workspace) -> dict[str, Path]:
     """Return ``layer.name`` → file of the tables of a workspace, without importing any of them."""
     return {f"{layer}.{file.stem}": file for layer in LAYERS for file in sorted((workspace.tables / layer).glob("[!_]*.py"))}
+
+
+def lake_tables(workspace: Workspace) -> list[str]:
+    """Return ``layer.name`` of the tables of the lake that can be asked for: all but bronze; no file is imported."""
+    return [name for name in table_files(workspace) if not name.startswith("bronze.")]

@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.catalog import Catalog, Input, inputs_of
+from lakehouse.catalog import Catalog, Input, inputs_of, lake_tables
 from lakehouse.declarations import first_line, load_declaration
 from lakehouse.durations import duration
 from lakehouse.errors import DeclarationError, UnknownNameError
@@ -195,6 +195,16 @@ def live_names(workspace: Workspace) -> list[str]:
         counted = any(isinstance(node, ast.keyword) and node.arg == "windows" for node in nodes)
         names += [name, f"{name}_windows"] if counted else [name]
     return names
+
+
+def live_full_names(workspace: Workspace) -> list[str]:
+    """Return ``live.name`` of all of :func:`live_names`."""
+    return [f"live.{name}" for name in live_names(workspace)]
+
+
+def served_tables(workspace: Workspace) -> list[str]:
+    """Return ``layer.name`` of every table that can be asked for, in the lake and in the hot store; no file is imported."""
+    return [*lake_tables(workspace), *live_full_names(workspace)]
 
 
 def with_windows(tables: Mapping[str, LiveSpec]) -> dict[str, LiveSpec]:

@@ -84,6 +84,6 @@ def _lines(view: View) -> dict[str, Any]:
 
 def _tables(workspace: Any) -> list[str]:
     from lakehouse.catalog import table_files
-    from lakehouse.livetables import live_names
+    from lakehouse.livetables import served_tables
 
-    return [*table_files(workspace), *(f"live.{name}" for name in live_names(workspace))]
+    return sorted({*table_files(workspace), *served_tables(workspace)})  # bronze, too, can be spoken of

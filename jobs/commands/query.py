@@ -57,7 +57,7 @@ def query(
 
     Example: `tidemill query "SELECT carrier, count(*) FROM silver.flights GROUP BY carrier ORDER BY 2 DESC"`
     """
-    from lakehouse.catalog import table_files
+    from lakehouse.catalog import lake_tables
     from lakehouse.errors import QueryRefusedError
     from lakehouse.serving.query import answer
     from lakehouse.serving.tables import lake, lake_locator
@@ -72,13 +72,12 @@ def query(
     settings = Settings.load(workspace)
     open_source: Callable[[str, int | None], Source]
     if hot:
-        from lakehouse.livetables import live_names
+        from lakehouse.livetables import live_full_names
         from lakehouse.serving.hot import hot as open_hot
 
-        known = [f"live.{name}" for name in live_names(workspace)]
-        open_source = open_hot(settings)
+        known, open_source = live_full_names(workspace), open_hot(settings)
     else:
-        known = [name for name in table_files(workspace) if not name.startswith("bronze.")]
+        known = lake_tables(workspace)
         open_source = lake(lake_locator(settings))
     if as_user is not None:
         from lakehouse.security.keys import mask_key
@@ -90,16 +89,7 @@ def query(
         known, open_source = list(views), govern(open_source, views, mask_key(workspace))
     result = answer(sql, known, open_source, versions=_versions(version or []), limit=limit, timeout=timeout)
     if as_json:
-        print_json(
-            {
-                "columns": result.columns,
-                "types": result.types,
-                "rows": [[_plain(value) for value in row] for row in result.rows()],
-                "truncated": result.truncated,
-                "versions": result.versions,
-                "seconds": round(result.seconds, 3),
-            }
-        )
+        print_json(result.document())
     elif as_csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(result.columns)
@@ -185,25 +175,3 @@ def _text(value: Any, float_format: str = ".10g") -> str:
 def _visible(text: str) -> str:
     """Return text that cannot steer the terminal: data comes from anyone."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON knows: numbers stay numbers, NaN and infinities are null, bytes are hex, times are ISO 8601."""
-    from datetime import date, time
-    from decimal import Decimal
-    from math import isfinite
-
-    match value:
-        case float():
-            return value if isfinite(value) else None
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case date() | time():  # a datetime is a date
-            return value.isoformat()
-        case bytes():
-            return value.hex()
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case dict():
-            return {str(key): _plain(item) for key, item in value.items()}
-    return value

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.deadletter.envelope import RECORD
 from lakehouse.settings import Settings
-from lakehouse.sources.kafka import begin_offsets, end_offsets
+from lakehouse.sources.kafka import extents
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -49,10 +49,10 @@ def read_latest(spark: SparkSession, settings: Settings, topic: str, records: in
         topic: The topic.
         records: How many of each partition, at most.
     """
-    begins, ends = begin_offsets(settings, topic), end_offsets(settings, topic)
+    held = extents(settings, [topic])[topic]
     span = {
-        "startingOffsets": {topic: {str(x): max(begins[x], end - records) for x, end in ends.items()}},
-        "endingOffsets": {topic: {str(x): end for x, end in ends.items()}},
+        "startingOffsets": {topic: {str(x): max(held.begin[x], end - records) for x, end in held.end.items()}},
+        "endingOffsets": {topic: {str(x): end for x, end in held.end.items()}},
     }
     options = {"subscribe": topic, "includeHeaders": "true", **{name: json.dumps(offsets) for name, offsets in span.items()}}
     return spark.read.format("kafka").options(**{**kafka_options(settings), **options}).load()

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from lakehouse.errors import AccessDeniedError, PolicyError
-from lakehouse.security.users import User, Value
+from lakehouse.security.users import User, Value, mistakes
 from lakehouse.workspace import Workspace
 
 FILE = "policy.yml"
@@ -54,21 +54,15 @@ class Condition(_Part):
             raise ValueError(f"a condition compares its column once, with one of {', '.join(OPERATORS)}")
         return self
 
-    @property
-    def operator(self) -> str:
-        """One of :data:`OPERATORS`."""
-        (name,) = self.model_fields_set - {"column"}
-        return "in" if name == "among" else name
-
     def of(self, user: User) -> Test:
         """Return the condition with the user's own values."""
-        name = "among" if self.operator == "in" else self.operator
+        (name,) = self.model_fields_set - {"column"}
         right: Any = getattr(self, name)
         if isinstance(right, Claim):
             values = tuple(user.attributes.get(right.claim, ()))
         else:
             values = tuple(right) if isinstance(right, list) else (right,)
-        return Test(self.column, self.operator, values)
+        return Test(self.column, "in" if name == "among" else name, values)
 
 
 class Partial(_Part):
@@ -197,8 +191,7 @@ class Policy:
         except YAMLError as error:
             raise PolicyError(f"{origin} is no YAML: {' '.join(str(error).split())}") from error
         except ValidationError as error:
-            found = [f"{'.'.join(str(x) for x in e['loc']) or 'the whole'}: {e['msg']}" for e in error.errors(include_url=False)]
-            raise PolicyError("\n".join([f"{origin} is no policy:", *found])) from error
+            raise PolicyError("\n".join([f"{origin} is no policy:", *mistakes(error)])) from error
         self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @classmethod

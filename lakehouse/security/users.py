@@ -48,6 +48,11 @@ class _Users(BaseModel):
     users: dict[str, _User]
 
 
+def mistakes(error: ValidationError) -> list[str]:
+    """Return what is wrong with a file, a line for each place."""
+    return [f"{'.'.join(str(x) for x in e['loc']) or 'the whole'}: {e['msg']}" for e in error.errors(include_url=False)]
+
+
 def local_users(workspace: Workspace) -> dict[str, User]:
     """Return the users that a workspace declares itself, in ``users.yml``, by name; none without that file.
 
@@ -60,8 +65,7 @@ def local_users(workspace: Workspace) -> dict[str, User]:
     except FileNotFoundError:
         return {}
     except ValidationError as error:
-        wrong = [f"{'.'.join(str(x) for x in e['loc']) or 'the whole'}: {e['msg']}" for e in error.errors(include_url=False)]
-        raise PolicyError("\n".join([f"{file} does not declare users:", *wrong])) from error
+        raise PolicyError("\n".join([f"{file} does not declare users:", *mistakes(error)])) from error
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise PolicyError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     return {

@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime
 import duckdb
 from arro3.core import RecordBatchReader
 
-from lakehouse.security.masks import fit, needed, project, tenant_key
 from lakehouse.security.policy import OPERATORS, Test, View
+from lakehouse.serving.masks import fit, needed, project, tenant_key
 from lakehouse.serving.pushdown import Condition
 from lakehouse.serving.sandbox import sandbox
 from lakehouse.serving.tables import Source
@@ -59,6 +59,8 @@ class GovernedSource:
             AccessDeniedError: The policy does not fit the table.
         """
         self._on_read(self._view.table, columns)
+        if self._view.is_whole:
+            return self._source.scan(columns, conditions)
         read = needed(self._view, columns)
         every = [name for name in self._source.columns if name.lower() in read]
         # The source compares with what is really there, so columns that are masked or hidden do not take part.
@@ -99,7 +101,7 @@ class _Shown:
         self._view = view
         self._columns = columns
         self._key = key
-        self._schema = RecordBatchReader.from_stream(self._open()).schema
+        self._schema = RecordBatchReader.from_stream(self._open().limit(0)).schema  # without reading a row
 
     def __arrow_c_schema__(self) -> object:
         """Return the columns, for Arrow's PyCapsule interface."""

@@ -6,17 +6,20 @@ DuckDB itself can open nothing: it has no access to files, the network or Python
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
+from math import isfinite
+from time import monotonic
 from typing import Any
 
 import duckdb
 from arro3.core import RecordBatchReader, Table
 
 from lakehouse.errors import QueryFailedError, QueryRefusedError, TidemillError
-from lakehouse.serving.sandbox import MEMORY, Cancel, sandbox, within
+from lakehouse.serving.sandbox import MEMORY, Cancel, quoted, sandbox, within
 from lakehouse.serving.statement import Statement, check, sql_message
 from lakehouse.serving.tables import Location, Source, lake
 
@@ -46,6 +49,44 @@ class QueryResult:
         if not self.columns:
             return []
         return list(zip(*(self.table.column(i).to_pylist() for i in range(len(self.columns))), strict=True))
+
+    def document(self, whole: Callable[[int], Any] = int) -> dict[str, Any]:
+        """Return what is printed or sent as JSON; ``whole`` as in :func:`plain`."""
+        return {
+            "columns": self.columns,
+            "types": self.types,
+            "rows": [[plain(value, whole) for value in row] for row in self.rows()],
+            "truncated": self.truncated,
+            "versions": self.versions,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def plain(value: Any, whole: Callable[[int], Any] = int) -> Any:
+    """Return what JSON knows: numbers stay numbers, NaN and infinities are null, bytes are hex, times are ISO 8601.
+
+    Args:
+        value: Of a row; what is none of these, and JSON does not know, stays as it is.
+        whole: What a whole number becomes, for writers that do not know large ones.
+    """
+    match value:
+        case bool():
+            return value
+        case int():
+            return whole(value)
+        case float():
+            return value if isfinite(value) else None
+        case Decimal():
+            return whole(int(value)) if value == value.to_integral_value() else float(value)
+        case date() | time():  # a datetime is a date
+            return value.isoformat()
+        case bytes():
+            return value.hex()
+        case list() | tuple():
+            return [plain(item, whole) for item in value]
+        case dict():
+            return {str(key): plain(item, whole) for key, item in value.items()}
+    return value
 
 
 def run_query(
@@ -88,7 +129,7 @@ def answer(
         QueryRefusedError: The text is not one SELECT over known tables.
         QueryFailedError: It is wrong, was cancelled, took too long, or needs too much memory; or a table cannot be read.
     """
-    start = time.monotonic()
+    start = monotonic()
     connection = sandbox()
     try:
         statement = check(sql, known, connection, with_parameters=parameters is not None)
@@ -109,7 +150,7 @@ def answer(
             types=types,
             table=table.slice(0, min(limit, table.num_rows)),
             versions={name: table.version for name, table in tables.items() if table.version is not None},
-            seconds=time.monotonic() - start,
+            seconds=monotonic() - start,
             truncated=table.num_rows > limit,
         )
 
@@ -167,15 +208,11 @@ def _register(
         names = names or [table.columns[0]]  # count(*) needs rows, and a row needs a column
         connection.register(f"__scan_{index}", table.scan(names, statement.filters.get(full, ())))
         layer, _, name = full.partition(".")
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(layer)}")
-        views = [f"{_quoted(layer)}.{_quoted(name)}"]
-        views += [f"main.{_quoted(bare)}" for bare, of in statement.bare.items() if of == full]
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(layer)}")
+        views = [f"{quoted(layer)}.{quoted(name)}"]
+        views += [f"main.{quoted(bare)}" for bare, of in statement.bare.items() if of == full]
         for view in views:
             connection.execute(f"CREATE OR REPLACE VIEW {view} AS FROM __scan_{index}")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _failure(error: Exception) -> QueryFailedError:

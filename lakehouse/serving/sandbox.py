@@ -33,6 +33,11 @@ def sandbox() -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def quoted(name: str) -> str:
+    """Return a name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 class Cancel:
     """What gives a query up before its time; safe to share between threads."""
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -131,13 +132,11 @@ def fingerprint(sql: str) -> str:
 
     A text that is no query has one of its own kind: ``unreadable``.
     """
-    connection = sandbox()
     try:
-        tree = _parse(sql, connection)
+        with _parser().cursor() as connection:
+            tree = _parse(sql, connection)
     except (QueryRefusedError, QueryFailedError):
         return "unreadable"
-    finally:
-        connection.close()
     for node in _nodes(tree):
         node.pop("query_location", None)
         if node.get("class") == "CONSTANT":
@@ -145,6 +144,12 @@ def fingerprint(sql: str) -> str:
             node.clear()
             node["type"] = kind
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    """Return the DuckDB whose cursors read texts that do not run: making one takes longer than reading."""
+    return sandbox()
 
 
 def sql_message(error: BaseException) -> str:

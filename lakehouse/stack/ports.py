@@ -6,7 +6,7 @@ import errno
 import secrets
 import socket
 
-from lakehouse.errors import StackError
+from lakehouse.errors import StackError, TidemillError
 
 LOOPBACK = "127.0.0.1"
 # Below the range from which Linux and macOS take ports for outgoing connections, which could occupy the port of a server
@@ -49,3 +49,20 @@ def choose(taken: set[int]) -> int:
     raise StackError(
         f"No free port was found between {_RANGE.start} and {_RANGE.stop}; stop some of the programs that listen there."
     )
+
+
+def keep(wanted: int, last: int | None, setting: str) -> int:
+    """Return a service's port: the one that is set, else that of last time where it is free, else another one.
+
+    Args:
+        wanted: What is set; 0: nothing.
+        last: Where it was last time.
+        setting: The environment variable that sets it.
+
+    Raises:
+        TidemillError: The port that is set is taken.
+        StackError: No port is free.
+    """
+    if wanted and not is_free(wanted):
+        raise TidemillError(f"Port {wanted} is taken; set {setting} to another one.")
+    return wanted or (last if last and is_free(last) else choose(set()))

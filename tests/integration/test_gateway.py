@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,19 +18,21 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 from live_lanes import running, workspace_of
+from sightings import wait_for
 
 from lakehouse.control import Control
 from lakehouse.errors import (
     AuthenticationError,
     QueryFailedError,
     QueryRefusedError,
+    SettingsError,
     SourceError,
     TidemillError,
     UnknownNameError,
 )
 from lakehouse.security import audit
 from lakehouse.serving.gateway.client import Client
-from lakehouse.serving.gateway.service import gateway_url
+from lakehouse.serving.gateway.endpoint import gateway_url
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
@@ -93,17 +94,14 @@ def workspace(stack: tuple[Workspace, Settings], tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="module")
 def url(workspace: Workspace) -> Iterator[str]:
     with running(workspace, "gateway") as process:
-        deadline = time.monotonic() + 60
-        while True:
-            assert process.poll() is None, (workspace.root / "gateway.log").read_text()
-            assert time.monotonic() < deadline
-            try:
-                address = gateway_url(workspace)
-                httpx.get(f"{address}/ready").raise_for_status()
-                break
-            except Exception:
-                time.sleep(0.1)
-        yield address
+
+        def is_ready() -> bool:
+            with suppress(SettingsError, httpx.HTTPError):
+                return httpx.get(f"{gateway_url(workspace)}/ready").is_success
+            return False
+
+        wait_for(is_ready, "the gateway answers", process, 60)
+        yield gateway_url(workspace)
 
 
 @pytest.fixture(scope="module")
@@ -236,18 +234,16 @@ def test_who_is_not_known_gets_nothing(url: str, sign_in: SignIn) -> None:
 
 def test_one_who_hangs_up_cancels(sign_in: SignIn, workspace: Workspace) -> None:
     client = sign_in("ada")
-    begun = time.monotonic()
     with pytest.raises(httpx.ReadTimeout):
         client.post("/sql", json={"sql": "SELECT count(*) FROM range(100000000000) -- gone"}, timeout=1)
     settings = Settings.load(workspace)
-    with psycopg.connect(settings.require("postgres")) as connection:
-        while True:
+    with psycopg.connect(settings.require("postgres"), autocommit=True) as connection:
+
+        def is_given_up() -> bool:
             rows = connection.execute("SELECT entry FROM tidemill.audit ORDER BY at DESC LIMIT 1").fetchall()
-            if rows and json.loads(rows[0][0]).get("outcome") == "QueryFailedError":
-                break
-            connection.rollback()
-            assert time.monotonic() - begun < 15
-            time.sleep(0.1)
+            return bool(rows) and json.loads(rows[0][0]).get("outcome") == "QueryFailedError"
+
+        wait_for(is_given_up, "the query is given up", seconds=15)
 
 
 def test_everything_is_on_record_without_what_was_asked_for(sign_in: SignIn, workspace: Workspace) -> None:
@@ -271,10 +267,8 @@ def test_everything_is_on_record_without_what_was_asked_for(sign_in: SignIn, wor
         assert refused["outcome"] == "QueryRefusedError"
         assert {row["kind"] for row in rows} >= {"policy", "login", "query"}
         assert "s3cr3t" not in json.dumps(rows)
-        deadline = time.monotonic() + 10
-        while (found := audit.verify(control, Objects(settings)))[1]:  # heads are put down within a second or so
-            assert time.monotonic() < deadline, found
-            time.sleep(0.5)
+        # Heads are put down within a second or so.
+        wait_for(lambda: audit.verify(control, Objects(settings))[1] == [], "the chain holds", seconds=10)
 
 
 def test_a_policy_that_changes_counts_at_once_and_a_wrong_one_lets_nobody_in(sign_in: SignIn, workspace: Workspace) -> None:

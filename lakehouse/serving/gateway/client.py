@@ -11,7 +11,8 @@ import httpx2 as httpx
 import pyarrow as pa
 
 from lakehouse import errors
-from lakehouse.errors import QueryFailedError, SourceError, TidemillError, UnknownNameError
+from lakehouse.errors import QueryFailedError, SettingsError, SourceError, TidemillError, UnknownNameError
+from lakehouse.serving.gateway.endpoint import gateway_url
 from lakehouse.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ class Client:
             UnknownNameError: There is no such user.
         """
         try:
-            url = str(json.loads((workspace.state / "gateway.json").read_text())["url"])
+            url = gateway_url(workspace)
             passwords = json.loads((workspace.state / "issuer.json").read_text())["passwords"]
-        except (OSError, ValueError, KeyError) as error:
+        except (SettingsError, OSError, ValueError, KeyError) as error:
             raise SourceError("No gateway is known here: run `tidemill run --lane gateway`.") from error
         if name not in passwords:
             raise UnknownNameError(f"There is no user {name}; there are: {', '.join(passwords) or 'none'}.")

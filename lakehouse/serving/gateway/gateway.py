@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lakehouse.catalog import table_files
 from lakehouse.errors import TidemillError, UnknownNameError
-from lakehouse.livetables import live_names
+from lakehouse.livetables import served_tables
 from lakehouse.security.audit import Audit
 from lakehouse.security.policy import FILE, Policy, View
 from lakehouse.security.users import User
@@ -86,8 +85,7 @@ class Gateway:
 
     def views(self, user: User, purpose: str | None = None) -> dict[str, View]:
         """Return what a user may see, by table."""
-        layers = [name for name in table_files(self._workspace) if not name.startswith("bronze.")]
-        return self.policy.visible(user, [*layers, *(f"live.{name}" for name in live_names(self._workspace))], purpose)
+        return self.policy.visible(user, served_tables(self._workspace), purpose)
 
     def ask(self, user: User, question: Question, cancel: Cancel | None = None) -> QueryResult:
         """Answer a question; when this returns, it is on record.
@@ -103,16 +101,17 @@ class Gateway:
             AccessDeniedError: The policy does not fit a table.
             AuditError: It could not be written down, so it is not answered.
         """
+        policy = self.policy
         entry = {
             "kind": "query",
             "user": user.name,
             "tenant": user.tenant,
             "roles": user.roles,
             "purpose": question.purpose,
-            "policy": self.policy.version,
+            "policy": policy.version,
             "fingerprint": fingerprint(question.sql),
         }
-        views = self.views(user, question.purpose)
+        views = policy.visible(user, served_tables(self._workspace), question.purpose)
         read: dict[str, list[str]] = {}
         try:
             result = answer(

@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from lakehouse.errors import TidemillError
 from lakehouse.livetables import LiveSpec
 from lakehouse.serving.push.access import Access
 from lakehouse.serving.push.app import make_app
 from lakehouse.serving.push.endpoint import Endpoint
 from lakehouse.settings import Settings
-from lakehouse.stack.ports import choose, is_free
+from lakehouse.stack.ports import keep
 from lakehouse.workspace import Workspace
 
 _ABORT_SECONDS = 5.0
@@ -44,10 +43,8 @@ class PushService:
         known = Endpoint.last(workspace)
         push = settings.push
         token = push.token.get_secret_value() if push.token else (known.token if known else secrets.token_urlsafe(32))
-        last = int(known.url.rpartition(":")[2]) if known else 0
-        if push.port and not is_free(push.port):
-            raise TidemillError(f"Port {push.port} is taken; set TIDEMILL_PUSH__PORT to another one.")
-        self._port = push.port or (last if last and is_free(last) else choose(set()))
+        last = int(known.url.rpartition(":")[2]) if known else None
+        self._port = keep(push.port, last, "TIDEMILL_PUSH__PORT")
         self.endpoint = Endpoint(f"ws://{push.address}:{self._port}", token)
         self.endpoint.save(workspace)
         config = uvicorn.Config(

@@ -4,20 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from policies import analyst
 from typer.testing import CliRunner, Result
 
 from jobs import cli
 from lakehouse.errors import AccessDeniedError, PolicyError, UnknownNameError
 
-POLICY = """
-roles:
-  analyst:
-    - tables: [silver.flights]
-      columns: [carrier, delay]
-      purposes: [operations]
-      rows: [{column: carrier, in: {claim: carriers}}]
-      masks: {delay: {range: 15}}
-"""
 USERS = """
 users:
   ada: {tenant: t, roles: [analyst], attributes: {carriers: [AA, UA]}}
@@ -31,7 +23,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("bronze/flights", "silver/flights"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.py").touch()
-    (tmp_path / "policy.yml").write_text(POLICY)
+    (tmp_path / "policy.yml").write_text(analyst(15))
     (tmp_path / "users.yml").write_text(USERS)
     monkeypatch.setenv("TIDEMILL_WORKSPACE", str(tmp_path))
     return tmp_path

@@ -17,13 +17,15 @@ import psutil
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
+from policies import analyst
 from typer.testing import CliRunner, Result
 
 from jobs import cli
 from jobs.commands import query as command
-from jobs.commands.query import _plain, _text, _visible
+from jobs.commands.query import _text, _visible
 from lakehouse.errors import PolicyError, QueryFailedError, QueryRefusedError
 from lakehouse.serving import tables
+from lakehouse.serving.query import plain
 from lakehouse.serving.tables import Location
 
 
@@ -132,7 +134,7 @@ def test_control_characters_are_shown_not_obeyed() -> None:
 def test_values_as_text_and_as_json() -> None:
     stamp = datetime(2013, 1, 1, 5, tzinfo=UTC)
     assert [_text(x) for x in (0.1 + 0.2, True, stamp, b"\xff")] == ["0.3", "true", "2013-01-01 05:00:00+00:00", "ff"]
-    assert _plain([Decimal("3"), Decimal("1.5"), float("inf"), stamp, stamp.date(), b"\xff", {"a": (1,)}]) == [
+    assert plain([Decimal("3"), Decimal("1.5"), float("inf"), stamp, stamp.date(), b"\xff", {"a": (1,)}]) == [
         3,
         1.5,
         None,
@@ -161,19 +163,8 @@ def test_ctrl_c_stops_a_query(workspace: Path) -> None:
     assert time.monotonic() - begun < 10
 
 
-POLICY = """
-roles:
-  analyst:
-    - tables: [silver.flights]
-      columns: [carrier, delay]
-      purposes: [operations]
-      rows: [{column: carrier, in: {claim: carriers}}]
-      masks: {delay: {range: 1}}
-"""
-
-
 def test_a_user_gets_what_the_policy_lets_them_see(workspace: Path) -> None:
-    (workspace / "policy.yml").write_text(POLICY)
+    (workspace / "policy.yml").write_text(analyst(1))
     (workspace / "users.yml").write_text("users: {ada: {tenant: t, roles: [analyst], attributes: {carriers: AA}}}")
     result = run("FROM silver.flights", "--as", "ada", "--purpose", "operations", "--json")
     assert result.exit_code == 0, result.output

@@ -15,10 +15,10 @@ from asking import SECRET, Generator
 from deltalake import write_deltalake
 
 from lakehouse.errors import AccessDeniedError, QueryFailedError, QueryRefusedError, TidemillError
-from lakehouse.security.masks import tenant_key
 from lakehouse.security.policy import Policy
 from lakehouse.security.users import User
 from lakehouse.serving.governed import govern
+from lakehouse.serving.masks import tenant_key
 from lakehouse.serving.query import QueryResult, answer
 from lakehouse.serving.tables import Location, Source, lake
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lakehouse.errors import AccessDeniedError
 from lakehouse.security.policy import OPERATORS, Mask, Test, View
+from lakehouse.serving.sandbox import quoted
 
 _WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT"}
 _NUMBERS = _WHOLE | {"FLOAT", "DOUBLE", "DECIMAL"}
@@ -80,11 +81,6 @@ def fit(view: View, columns: Collection[str]) -> None:
         raise _Misfit(view.table)(name, "is not there")
 
 
-def quoted(name: str) -> str:
-    """Return a name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def needed(view: View, columns: Collection[str]) -> set[str]:
     """Return the lower-case names of the columns that a view's rows are made of."""
     return {name.lower() for name in columns} | {test.column.lower() for test in view.rows}
@@ -125,6 +121,8 @@ def _masked(mask: Mask, column: str, type_name: str, key: bytes, bound: Any, wro
 
 
 def _tested(test: Test, column: str, type_name: str, bound: Any, wrong: _Misfit) -> str:
+    if not test.values:
+        return "false"
     kind = _family(type_name)
     for value in test.values:
         if not _fits(value, kind):
@@ -133,10 +131,9 @@ def _tested(test: Test, column: str, type_name: str, bound: Any, wrong: _Misfit)
     values = [f"{bound(value)}::{cast}" if cast else bound(value) for value in test.values]
     name = quoted(column)
     if test.operator == "in":
-        return f"{name} IN ({', '.join(values)})" if values else "false"
-    if test.operator == "ne":
-        return " AND ".join(f"{name} <> {value}" for value in values) if values else "false"
-    return f"({' OR '.join(f'{name} {OPERATORS[test.operator]} {value}' for value in values)})" if values else "false"
+        return f"{name} IN ({', '.join(values)})"
+    joint = " AND " if test.operator == "ne" else " OR "
+    return f"({joint.join(f'{name} {OPERATORS[test.operator]} {value}' for value in values)})"
 
 
 def _fits(value: Any, kind: str) -> bool:
