@@ -73,7 +73,10 @@ def explain(
 def _lines(view: View) -> dict[str, Any]:
     from lakehouse.security.policy import OPERATORS
 
-    masks = [f"{name}: {mask.model_dump_json(exclude_none=True)[1:-1].replace(chr(34), '')}" for name, mask in view.masks.items()]
+    masks = []
+    for name, mask in view.masks.items():
+        how = getattr(mask, mask.kind)
+        masks.append(f"{name}: {mask.kind}" if how is True else f"{name}: {mask.kind}:{how}")
     return {
         "role": view.role,
         "columns": "all" if view.columns is None else sorted(view.columns),
