@@ -103,6 +103,7 @@ class GatewaySettings(_Section):
 
     address: str = Field("127.0.0.1", description="Where the gateway listens.")
     port: int = Field(0, ge=0, le=65_535, description="Its port; 0: a free one.")
+    flight_port: int = Field(0, ge=0, le=65_535, description="Its port for Arrow Flight SQL; 0: a free one.")
     workers: int = Field(1, ge=1, description="Processes that answer.")
     max_rows: int = Field(1_000_000, ge=1, description="Most rows of an answer.")
     max_seconds: float = Field(60, gt=0, description="Longest that a query may take.")

@@ -159,7 +159,8 @@ def _run_gateway(workspace: Workspace) -> dict[str, str]:
 
     service = GatewayService(workspace, Settings.load(workspace))
     _on_signal(lambda: None)
-    service.run(lambda: errors.print(f"Questions are answered at {service.url} (see {service.url}/docs); Ctrl-C ends it."))
+    url, flight = service.endpoint.url, service.endpoint.flight
+    service.run(lambda: errors.print(f"Questions are answered at {url} (see {url}/docs) and {flight}; Ctrl-C ends it."))
     return {}
 
 

@@ -121,7 +121,7 @@ def answer(
         open_source: Opens a table, by name, at a version or at its newest.
         parameters: Values of ``$name``, or of ``?`` and ``$1``, in the text.
         versions: Tables to read at an older version than their newest.
-        limit: Most rows to return.
+        limit: Most rows to return; 0: only say what columns there are.
         timeout: Seconds after which it is given up.
         cancel: What gives it up before.
 
@@ -186,7 +186,7 @@ def _execute(
         except duckdb.Error:
             connection.execute(statement.sql, parameters)  # fails as well, and shows where in the text
             raise
-    reader = RecordBatchReader.from_stream(relation)
+    reader = RecordBatchReader.from_stream(relation if limit else relation.limit(0))  # which reads no table
     batches, rows = [], 0
     for batch in reader:
         batches.append(batch)

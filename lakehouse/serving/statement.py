@@ -146,6 +146,18 @@ def fingerprint(sql: str) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def parameter_names(sql: str) -> list[str]:
+    """Return the names of the values that must be given with a text: those of ``?`` are numbers.
+
+    Raises:
+        QueryRefusedError: It is not one SELECT.
+        QueryFailedError: It is not SQL.
+    """
+    with _parser().cursor() as connection:
+        found = _parse(sql, connection)["statements"][0].get("named_param_map") or []
+    return [str(entry["key"]) for entry in sorted(found, key=lambda entry: entry["value"])]
+
+
 @cache
 def _parser() -> duckdb.DuckDBPyConnection:
     """Return the DuckDB whose cursors read texts that do not run: making one takes longer than reading."""

@@ -47,7 +47,7 @@ _STATUS: dict[type[TidemillError], int] = {
     PolicyError: 503,
     AuditError: 503,
 }
-_WRONG_SECONDS = 0.5  # until one who guesses may guess again on the same connection
+WRONG_SECONDS = 0.5  # until one who guesses may guess again on the same connection
 _GLANCE = 0.2  # seconds between two looks at whether the client is still there
 
 
@@ -173,12 +173,10 @@ def _add_issuer(app: FastAPI, issuer: LocalIssuer, gateway: Gateway) -> None:
     async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> dict[str, Any]:
         """Return a token for a name and a password."""
         try:
-            found = issuer.login(form.username, form.password)
+            found = await asyncio.to_thread(gateway.sign_in, issuer, form.username, form.password)
         except AuthenticationError:
-            await asyncio.to_thread(gateway.note, {"kind": "login", "outcome": "AuthenticationError"})
-            await asyncio.sleep(_WRONG_SECONDS)
+            await asyncio.sleep(WRONG_SECONDS)
             raise
-        await asyncio.to_thread(gateway.note, {"kind": "login", "user": form.username, "outcome": "answered"})
         return {"access_token": found, "token_type": "bearer", "expires_in": 3_600}
 
 

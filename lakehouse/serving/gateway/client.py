@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from lakehouse import errors
 from lakehouse.errors import QueryFailedError, SettingsError, SourceError, TidemillError, UnknownNameError
-from lakehouse.serving.gateway.endpoint import gateway_url
+from lakehouse.serving.gateway.endpoint import Endpoint
 from lakehouse.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Client:
             UnknownNameError: There is no such user.
         """
         try:
-            url = gateway_url(workspace)
+            url = Endpoint.of(workspace).url
             passwords = json.loads((workspace.state / "issuer.json").read_text())["passwords"]
         except (SettingsError, OSError, ValueError, KeyError) as error:
             raise SourceError("No gateway is known here: run `tidemill run --lane gateway`.") from error

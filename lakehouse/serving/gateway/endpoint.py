@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lakehouse.errors import SettingsError
@@ -10,21 +11,33 @@ from lakehouse.stack.state import write_private
 from lakehouse.workspace import Workspace
 
 
-def gateway_url(workspace: Workspace) -> str:
-    """Return where the gateway of a workspace is.
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a workspace's gateway is.
 
-    Raises:
-        SettingsError: It never ran.
+    Attributes:
+        url: Over HTTP: ``http://host:port``.
+        flight: Over Arrow Flight SQL: ``grpc://host:port``.
     """
-    try:
-        return str(json.loads(_file(workspace).read_text())["url"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsError("No gateway is known: run `tidemill run --lane gateway`.") from error
 
+    url: str
+    flight: str
 
-def save_url(workspace: Workspace, url: str) -> None:
-    """Write it down for clients."""
-    write_private(_file(workspace), json.dumps({"url": url}))
+    @classmethod
+    def of(cls, workspace: Workspace) -> Endpoint:
+        """Read where the gateway of a workspace is.
+
+        Raises:
+            SettingsError: It never ran.
+        """
+        try:
+            return cls(**json.loads(_file(workspace).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise SettingsError("No gateway is known: run `tidemill run --lane gateway`.") from error
+
+    def save(self, workspace: Workspace) -> None:
+        """Write it down for clients."""
+        write_private(_file(workspace), json.dumps(asdict(self)))
 
 
 def _file(workspace: Workspace) -> Path:

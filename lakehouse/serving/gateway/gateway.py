@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lakehouse.errors import TidemillError, UnknownNameError
+from lakehouse.errors import AuthenticationError, TidemillError, UnknownNameError
 from lakehouse.livetables import served_tables
 from lakehouse.security.audit import Audit
+from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.policy import FILE, Policy, View
 from lakehouse.security.users import User
 from lakehouse.serving.governed import GovernedSource, govern
@@ -132,13 +133,19 @@ class Gateway:
         )
         return result
 
-    def note(self, entry: Mapping[str, Any]) -> None:
-        """Put something on record.
+    def sign_in(self, issuer: LocalIssuer, name: str, password: str) -> str:
+        """Return a token for a name and a password; that somebody tried is on record.
 
         Raises:
-            AuditError: It cannot be.
+            AuthenticationError: The password is not that user's, or there is no such user.
         """
-        self._audit.record(entry)
+        try:
+            token = issuer.login(name, password)
+        except AuthenticationError:
+            self._audit.record({"kind": "login", "outcome": "AuthenticationError"})  # what was typed may be a password
+            raise
+        self._audit.record({"kind": "login", "user": name, "outcome": "answered"})
+        return token
 
     def table(self, user: User, name: str, purpose: str | None = None) -> tuple[View, GovernedSource]:
         """Return one table as a user may see it; that somebody looked is on record.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from typing import Any
 
 import uvicorn
@@ -18,7 +18,8 @@ from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.keys import mask_key
 from lakehouse.security.policy import Policy
 from lakehouse.serving.gateway.app import make_app
-from lakehouse.serving.gateway.endpoint import gateway_url, save_url
+from lakehouse.serving.gateway.endpoint import Endpoint
+from lakehouse.serving.gateway.flight import FlightServer
 from lakehouse.serving.gateway.gateway import Gateway
 from lakehouse.settings import Settings
 from lakehouse.stack.ports import keep
@@ -37,12 +38,15 @@ class GatewayService:
         """
         Policy.load(workspace)
         mask_key(workspace)
-        gateway = settings.gateway
-        port = keep(gateway.port, _last_port(workspace), "TIDEMILL_GATEWAY__PORT")
-        self.url = f"http://{gateway.address}:{port}"
+        gateway, last = settings.gateway, _last_ports(workspace)
+        port = keep(gateway.port, last[0], "TIDEMILL_GATEWAY__PORT")
+        flight_port = keep(gateway.flight_port, last[1], "TIDEMILL_GATEWAY__FLIGHT_PORT")
+        self.endpoint = Endpoint(f"http://{gateway.address}:{port}", f"grpc://{gateway.address}:{flight_port}")
         if not settings.oidc.issuer:
-            LocalIssuer(workspace, self.url, settings.oidc)
-        save_url(workspace, self.url)
+            LocalIssuer(workspace, self.endpoint.url, settings.oidc)
+        self.endpoint.save(workspace)
+        self._workspace = workspace
+        self._settings = settings
         os.environ["TIDEMILL_WORKSPACE"] = str(workspace.root)  # for the processes that answer, which are started anew
         self._options: dict[str, Any] = {
             "host": gateway.address,
@@ -54,32 +58,45 @@ class GatewayService:
 
     def run(self, on_start: Callable[[], None]) -> None:
         """Answer until SIGTERM or Ctrl-C."""
-        on_start()
-        uvicorn.run("lakehouse.serving.gateway.service:app", factory=True, **self._options)
+        with _door(self._workspace, self._settings, self.endpoint) as (gateway, identity, issuer):
+            server = FlightServer(self.endpoint.flight, gateway, identity, self._settings.gateway, issuer)
+            try:
+                on_start()
+                uvicorn.run("lakehouse.serving.gateway.service:app", factory=True, **self._options)
+            finally:
+                server.close()
 
 
 def app() -> FastAPI:
     """Return the application of one process; called by uvicorn."""
     workspace = Workspace.find()
-    settings, url = Settings.load(workspace), gateway_url(workspace)
-    issuer = None if settings.oidc.issuer else LocalIssuer(workspace, url, settings.oidc)
-    oidc = settings.oidc.model_copy(update={"issuer": settings.oidc.issuer or url})
-    control, objects = Control(settings.require("postgres")), Objects(settings)
-    objects.ensure_bucket()
-    audit = Audit(control, objects)
+    settings = Settings.load(workspace)
+    open_door = ExitStack()
+    gateway, identity, issuer = open_door.enter_context(_door(workspace, settings, Endpoint.of(workspace)))
 
     @asynccontextmanager
     async def until_closed(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        audit.close()
-        control.close()
+        with open_door:
+            yield
 
-    gateway = Gateway(workspace, settings, audit, mask_key(workspace))
-    return make_app(gateway, Identity(oidc), settings.gateway, issuer, until_closed)
+    return make_app(gateway, identity, settings.gateway, issuer, until_closed)
 
 
-def _last_port(workspace: Workspace) -> int | None:
+@contextmanager
+def _door(workspace: Workspace, settings: Settings, endpoint: Endpoint) -> Iterator[tuple[Gateway, Identity, LocalIssuer | None]]:
+    """Open what answers, what knows the users, and what signs them in; each process has its own."""
+    issuer = None if settings.oidc.issuer else LocalIssuer(workspace, endpoint.url, settings.oidc)
+    identity = Identity(settings.oidc.model_copy(update={"issuer": settings.oidc.issuer or endpoint.url}))
+    with closing(Control(settings.require("postgres"))) as control:
+        objects = Objects(settings)
+        objects.ensure_bucket()
+        with closing(Audit(control, objects)) as audit:
+            yield Gateway(workspace, settings, audit, mask_key(workspace)), identity, issuer
+
+
+def _last_ports(workspace: Workspace) -> tuple[int | None, int | None]:
     try:
-        return int(gateway_url(workspace).rpartition(":")[2])
+        last = Endpoint.of(workspace)
+        return int(last.url.rpartition(":")[2]), int(last.flight.rpartition(":")[2])
     except (SettingsError, ValueError):
-        return None
+        return None, None

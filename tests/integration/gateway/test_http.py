@@ -5,19 +5,15 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
-from datetime import UTC, datetime, timedelta
+from contextlib import closing
 from typing import Any
 
 import httpx2 as httpx
 import polars as pl
 import psycopg
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import write_deltalake
-from live_lanes import running, workspace_of
+from doors import POLICY, ROWS, SignIn
 from sightings import wait_for
 
 from lakehouse.control import Control
@@ -25,97 +21,17 @@ from lakehouse.errors import (
     AuthenticationError,
     QueryFailedError,
     QueryRefusedError,
-    SettingsError,
     SourceError,
     TidemillError,
     UnknownNameError,
 )
 from lakehouse.security import audit
 from lakehouse.serving.gateway.client import Client
-from lakehouse.serving.gateway.endpoint import gateway_url
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
 pytestmark = pytest.mark.integration
-
-POLICY = """
-roles:
-  admin:
-    - {tables: ["*"], columns: "*"}
-  analyst:
-    - tables: [silver.flights]
-      columns: [id, carrier, tail, at, delay]
-      rows: [{column: carrier, in: {claim: carriers}}]
-      masks: {tail: hash}
-    - tables: [gold.plans]
-      columns: "*"
-      purposes: [planning]
-"""
-USERS = """
-users:
-  ada: {tenant: united, roles: [analyst], attributes: {carriers: UA}}
-  ben: {tenant: delta, roles: [analyst], attributes: {carriers: [DL, 9E]}}
-  root: {tenant: tidemill, roles: [admin]}
-"""
-FILES = {
-    "tidemill.toml": '[workspace]\nname = "doors"\n[s3]\nbucket = "doors"\n[gateway]\nmax_rows = 5000\nmax_seconds = 20\n',
-    "policy.yml": POLICY,
-    "users.yml": USERS,
-    "silver/flights.py": "",
-    "silver/secrets.py": "",
-    "gold/plans.py": "",
-}
-ROWS = 9_000
-CARRIERS = ("UA", "DL", "9E")
-
-
-@pytest.fixture(scope="module")
-def workspace(stack: tuple[Workspace, Settings], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    with workspace_of(stack, tmp_path_factory.mktemp("doors"), FILES, []) as workspace:
-        settings = Settings.load(workspace)
-        Objects(settings).ensure_bucket()
-        start = datetime(2013, 1, 1, tzinfo=UTC)
-        flights = pa.table(
-            {
-                "id": range(ROWS),
-                "carrier": [CARRIERS[n % 3] for n in range(ROWS)],
-                "tail": [f"N{n % 50}" for n in range(ROWS)],
-                "at": pa.array([start + timedelta(minutes=n) for n in range(ROWS)], pa.timestamp("us", "UTC")),
-                "delay": [float("nan") if n == 0 else n / 4 for n in range(ROWS)],
-                "salary": [n * 100 for n in range(ROWS)],
-            }
-        )
-        for name, table in {"silver/flights": flights, "silver/secrets": flights, "gold/plans": flights.slice(0, 3)}.items():
-            write_deltalake(f"s3://doors/{name}", table, storage_options=settings.s3_storage_options)
-        yield workspace
-
-
-@pytest.fixture(scope="module")
-def url(workspace: Workspace) -> Iterator[str]:
-    with running(workspace, "gateway") as process:
-
-        def is_ready() -> bool:
-            with suppress(SettingsError, httpx.HTTPError):
-                return httpx.get(f"{gateway_url(workspace)}/ready").is_success
-            return False
-
-        wait_for(is_ready, "the gateway answers", process, 60)
-        yield gateway_url(workspace)
-
-
-@pytest.fixture(scope="module")
-def sign_in(workspace: Workspace, url: str) -> Callable[[str], httpx.Client]:
-    def signed_in(name: str) -> httpx.Client:
-        passwords = json.loads((workspace.state / "issuer.json").read_text())["passwords"]
-        answer = httpx.post(f"{url}/token", data={"username": name, "password": passwords[name]}).raise_for_status()
-        token = answer.json()["access_token"]
-        return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
-
-    return signed_in
-
-
-SignIn = Callable[[str], httpx.Client]
 
 
 def ask(client: httpx.Client, sql: str, **more: Any) -> httpx.Response:

@@ -1,0 +1,55 @@
+"""A workspace for tests of the gateway: tables, and users who may see different things of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import httpx2 as httpx
+import pyarrow as pa
+
+POLICY = """
+roles:
+  admin:
+    - {tables: ["*"], columns: "*"}
+  analyst:
+    - tables: [silver.flights]
+      columns: [id, carrier, tail, at, delay]
+      rows: [{column: carrier, in: {claim: carriers}}]
+      masks: {tail: hash}
+    - tables: [gold.plans]
+      columns: "*"
+      purposes: [planning]
+"""
+USERS = """
+users:
+  ada: {tenant: united, roles: [analyst], attributes: {carriers: UA}}
+  ben: {tenant: delta, roles: [analyst], attributes: {carriers: [DL, 9E]}}
+  root: {tenant: tidemill, roles: [admin]}
+"""
+FILES = {
+    "tidemill.toml": '[workspace]\nname = "doors"\n[s3]\nbucket = "doors"\n[gateway]\nmax_rows = 5000\nmax_seconds = 20\n',
+    "policy.yml": POLICY,
+    "users.yml": USERS,
+    "silver/flights.py": "",
+    "silver/secrets.py": "",
+    "gold/plans.py": "",
+}
+ROWS = 9_000
+CARRIERS = ("UA", "DL", "9E")
+SignIn = Callable[[str], httpx.Client]
+
+
+def flights() -> pa.Table:
+    """Return the rows of ``silver.flights``."""
+    start = datetime(2013, 1, 1, tzinfo=UTC)
+    return pa.table(
+        {
+            "id": range(ROWS),
+            "carrier": [CARRIERS[n % 3] for n in range(ROWS)],
+            "tail": [f"N{n % 50}" for n in range(ROWS)],
+            "at": pa.array([start + timedelta(minutes=n) for n in range(ROWS)], pa.timestamp("us", "UTC")),
+            "delay": [float("nan") if n == 0 else n / 4 for n in range(ROWS)],
+            "salary": [n * 100 for n in range(ROWS)],
+        }
+    )

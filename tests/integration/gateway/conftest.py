@@ -1,0 +1,55 @@
+"""A workspace whose gateway runs, with users who may see different things."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+
+import httpx2 as httpx
+import pytest
+from deltalake import write_deltalake
+from doors import FILES, SignIn, flights
+from live_lanes import running, workspace_of
+from sightings import wait_for
+
+from lakehouse.errors import SettingsError
+from lakehouse.serving.gateway.endpoint import Endpoint
+from lakehouse.settings import Settings
+from lakehouse.storage.objects import Objects
+from lakehouse.workspace import Workspace
+
+
+@pytest.fixture(scope="package")
+def workspace(stack: tuple[Workspace, Settings], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    with workspace_of(stack, tmp_path_factory.mktemp("doors"), FILES, []) as workspace:
+        settings = Settings.load(workspace)
+        Objects(settings).ensure_bucket()
+        whole = flights()
+        for name, table in {"silver/flights": whole, "silver/secrets": whole, "gold/plans": whole.slice(0, 3)}.items():
+            write_deltalake(f"s3://doors/{name}", table, storage_options=settings.s3_storage_options)
+        yield workspace
+
+
+@pytest.fixture(scope="package")
+def url(workspace: Workspace) -> Iterator[str]:
+    with running(workspace, "gateway") as process:
+
+        def is_ready() -> bool:
+            with suppress(SettingsError, httpx.HTTPError):
+                return httpx.get(f"{Endpoint.of(workspace).url}/ready").is_success
+            return False
+
+        wait_for(is_ready, "the gateway answers", process, 60)
+        yield Endpoint.of(workspace).url
+
+
+@pytest.fixture(scope="package")
+def sign_in(workspace: Workspace, url: str) -> SignIn:
+    def signed_in(name: str) -> httpx.Client:
+        passwords = json.loads((workspace.state / "issuer.json").read_text())["passwords"]
+        answer = httpx.post(f"{url}/token", data={"username": name, "password": passwords[name]}).raise_for_status()
+        token = answer.json()["access_token"]
+        return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+
+    return signed_in
