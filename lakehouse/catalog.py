@@ -134,6 +134,7 @@ class TableSpec:
         suite: Name of its suite under ``expectations/``, without the ending; ``None``: no gate.
         cluster_by: Columns of the liquid clustering, for file skipping.
         pii: Columns with personal data.
+        tags: Words by which people find it.
     """
 
     layer: Layer
@@ -150,6 +151,7 @@ class TableSpec:
     suite: str | None = None
     cluster_by: tuple[str, ...] = ()
     pii: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -177,9 +179,10 @@ class TableSpec:
 Transform = Callable[..., "DataFrame"]
 
 
-def bronze(name: str, *, source: Kafka, description: str = "") -> TableSpec:
+def bronze(name: str, *, source: Kafka, description: str = "", tags: Sequence[str] = ()) -> TableSpec:
     """Declare a feed: every record of its source, raw, as it came."""
-    return TableSpec("bronze", name, keys=("topic_id", "partition", "offset"), source=source, description=description)
+    keys = ("topic_id", "partition", "offset")
+    return TableSpec("bronze", name, keys=keys, source=source, description=description, tags=tuple(tags))
 
 
 def silver(
@@ -193,6 +196,7 @@ def silver(
     suite: str | None = None,
     cluster_by: Sequence[str] = (),
     pii: Sequence[str] = (),
+    tags: Sequence[str] = (),
 ) -> Callable[[Transform], TableSpec]:
     """Declare a silver table: typed, gated and deduplicated records of a feed, or rows derived from other silver tables.
 
@@ -203,7 +207,7 @@ def silver(
     """
 
     def declare(function: Transform) -> TableSpec:
-        spec = _spec("silver", name, function, keys, cluster_by, suite, pii, parse, event_time, watermark, future)
+        spec = _spec("silver", name, function, keys, cluster_by, suite, tags, pii, parse, event_time, watermark, future)
         if spec.is_ingest and (parse is None or event_time is None or watermark is None or future is None):
             raise DeclarationError(f"{spec.full_name} reads bronze, so it needs parse, event_time, watermark and future.")
         if spec.is_ingest and len(spec.inputs) != 1:
@@ -214,17 +218,20 @@ def silver(
 
 
 def gold(
-    name: str, *, keys: Sequence[str], suite: str | None = None, cluster_by: Sequence[str] = ()
+    name: str, *, keys: Sequence[str], suite: str | None = None, cluster_by: Sequence[str] = (), tags: Sequence[str] = ()
 ) -> Callable[[Transform], TableSpec]:
     """Declare a gold table: a mart or a feature table, computed from silver."""
-    return lambda function: _spec("gold", name, function, keys, cluster_by, suite)
+    return lambda function: _spec("gold", name, function, keys, cluster_by, suite, tags)
 
 
-def reference(name: str, *, keys: Sequence[str], suite: str | None = None) -> Callable[[Callable[[], Any]], TableSpec]:
+def reference(
+    name: str, *, keys: Sequence[str], suite: str | None = None, tags: Sequence[str] = ()
+) -> Callable[[Callable[[], Any]], TableSpec]:
     """Declare reference data: the function takes nothing and returns a pandas DataFrame, read again at each start."""
 
     def declare(function: Callable[[], Any]) -> TableSpec:
-        return TableSpec("reference", name, keys=tuple(keys), function=function, suite=suite, description=first_line(function))
+        said, named = first_line(function), tuple(tags)
+        return TableSpec("reference", name, keys=tuple(keys), function=function, suite=suite, description=said, tags=named)
 
     return declare
 
@@ -236,6 +243,7 @@ def _spec(
     keys: Sequence[str],
     cluster_by: Sequence[str],
     suite: str | None,
+    tags: Sequence[str],
     pii: Sequence[str] = (),
     parse: Json | None = None,
     event_time: str | None = None,
@@ -259,6 +267,7 @@ def _spec(
         suite=suite,
         cluster_by=tuple(cluster_by),
         pii=tuple(pii),
+        tags=tuple(tags),
     )
 
 

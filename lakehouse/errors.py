@@ -67,6 +67,10 @@ class QueryRefusedError(TidemillError):
     """The SQL text is not one read-only SELECT over known tables."""
 
 
+class QueryTooLargeError(QueryRefusedError):
+    """A query would read more than one process should; a larger engine could still answer it."""
+
+
 class QueryFailedError(TidemillError):
     """A query was allowed, but could not be answered."""
 

@@ -114,6 +114,16 @@ def _options(settings: Settings, scratch: Path) -> dict[str, str]:
         "spark.databricks.delta.optimize.maxFileSize": str(128 << 20),
         # A batch of each table runs some hundred pieces of generated code, the same every time; Spark remembers a hundred in all.
         "spark.sql.codegen.cache.maxEntries": "4096",
+        # What follows from what is known of a parsed record are thousands of expressions, kept with each plan (docs/performance.md).
+        "spark.sql.constraintPropagation.enabled": "false",
+        # Nobody looks at Spark's own pages, and what they would show of a thousand queries is kept all the same.
+        "spark.sql.ui.retainedExecutions": "10",
+        "spark.ui.retainedJobs": "50",
+        "spark.ui.retainedStages": "50",
+        "spark.ui.liveUpdate.period": "-1",
+        # Records that were fetched beyond the end of a batch wait for the next one, but not for minutes.
+        "spark.kafka.consumer.fetchedData.cache.timeout": "10s",
+        "spark.kafka.consumer.fetchedData.cache.evictorThreadRunInterval": "10s",
         "spark.sql.streaming.stateStore.providerClass": (
             "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
         ),

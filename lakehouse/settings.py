@@ -107,6 +107,7 @@ class GatewaySettings(_Section):
     workers: int = Field(1, ge=1, description="Processes that answer.")
     max_rows: int = Field(1_000_000, ge=1, description="Most rows of an answer.")
     max_seconds: float = Field(60, gt=0, description="Longest that a query may take.")
+    max_mb: int = Field(4_000, ge=1, description="Megabytes of files that a query may read, by estimate.")
     at_once: int = Field(8, ge=1, description="Queries that run side by side in a process, each with up to 1 GiB of memory.")
     tenant_at_once: int = Field(4, ge=1, description="Queries of one tenant that run side by side in a process; more wait.")
     tenant_waiting: int = Field(100, ge=0, description="Queries of one tenant that may wait; more are refused with 429.")

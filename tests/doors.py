@@ -31,9 +31,44 @@ FILES = {
     "tidemill.toml": '[workspace]\nname = "doors"\n[s3]\nbucket = "doors"\n[gateway]\nmax_rows = 5000\nmax_seconds = 20\n',
     "policy.yml": POLICY,
     "users.yml": USERS,
-    "silver/flights.py": "",
-    "silver/secrets.py": "",
-    "gold/plans.py": "",
+    "bronze/flights.py": 'from lakehouse.catalog import Kafka, bronze\n\nflights = bronze("flights", source=Kafka("doors.flights"))\n',
+    "silver/flights.py": """
+from typing import Annotated
+from pyspark.sql import DataFrame
+from lakehouse.catalog import Bronze, Json, silver
+
+@silver(
+    "flights",
+    keys=["id"],
+    parse=Json("id BIGINT, carrier STRING, tail STRING, at TIMESTAMP, delay DOUBLE, salary BIGINT"),
+    event_time="at",
+    watermark="1 day",
+    future="1 hour",
+    pii=["tail", "salary"],
+    tags=["operations", "on time"],
+)
+def flights(records: Annotated[DataFrame, Bronze("flights")]) -> DataFrame:
+    \"\"\"Flights, one row each.\"\"\"
+    return records.select("_record", "id", "carrier", "tail", "at", "delay", "salary")
+""",
+    "silver/secrets.py": """
+from typing import Annotated
+from pyspark.sql import DataFrame
+from lakehouse.catalog import Silver, silver
+
+@silver("secrets", keys=["id"])
+def secrets(flights: Annotated[DataFrame, Silver("flights")]) -> DataFrame:
+    return flights
+""",
+    "gold/plans.py": """
+from typing import Annotated
+from pyspark.sql import DataFrame
+from lakehouse.catalog import Silver, gold
+
+@gold("plans", keys=["id"])
+def plans(flights: Annotated[DataFrame, Silver("flights")], secrets: Annotated[DataFrame, Silver("secrets")]) -> DataFrame:
+    return flights.join(secrets, "id", "left_semi")
+""",
 }
 ROWS = 9_000
 CARRIERS = ("UA", "DL", "9E")

@@ -116,7 +116,8 @@ class Identity:
         if not isinstance(tenant, str) or not tenant or not isinstance(roles, list):
             raise AuthenticationError(f"The token names no tenant ({settings.tenant_claim}), or its roles are no list.")
         attributes = {name: values for name, value in claims.items() if (values := _values(value))}
-        return User(str(claims["sub"]), tenant, tuple(role for role in roles if isinstance(role, str)), attributes)
+        named = tuple(role for role in roles if isinstance(role, str))
+        return User(str(claims["sub"]), tenant, named, attributes, until=claims["exp"] + settings.leeway_seconds)
 
 
 def _values(claim: Any) -> tuple[Value, ...]:

@@ -26,12 +26,14 @@ class User:
         tenant: Whose data they work with; keys of masks and caches are a tenant's own.
         roles: What the policy gives grants to.
         attributes: Claims that a policy compares rows with, each with its values.
+        until: When their token is worth nothing any more, seconds since 1970; ``None``: they have none.
     """
 
     name: str
     tenant: str
     roles: tuple[str, ...] = ()
     attributes: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    until: float | None = field(default=None, compare=False)
 
 
 class _User(BaseModel):

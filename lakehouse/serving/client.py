@@ -54,6 +54,7 @@ def subscribe(
     snapshot: bool = False,
     frame_ms: int = 50,
     every: bool = False,
+    purpose: str | None = None,
     stop: threading.Event | None = None,
     tell: Callable[[bool], None] = lambda answers: None,
 ) -> Generator[Change, None, None]:
@@ -68,6 +69,7 @@ def subscribe(
         snapshot: Begin with the latest state of each key.
         frame_ms: Shortest time between two changes, milliseconds.
         every: Every row, however many come at once; otherwise, of many, the last one of each key.
+        purpose: What for, where the policy asks.
         stop: Set by another thread: end within a second.
         tell: Called with whether the service answers, at each try.
 
@@ -75,7 +77,7 @@ def subscribe(
         SourceError: The service does not let this client in, or says that what it asks for means nothing.
     """
     request: dict[str, Any] = {"filter": dict(filter or {}), "columns": list(columns), "snapshot": snapshot}
-    request |= {"frame_ms": frame_ms, "every": every}
+    request |= {"frame_ms": frame_ms, "every": every, "purpose": purpose}
     stop = stop or threading.Event()
     pause = 0.1
     while not stop.is_set():

@@ -52,6 +52,11 @@ class GovernedSource:
         """Which version is read."""
         return self._source.version
 
+    def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> int | None:
+        """Return about how many bytes :meth:`scan` reads; it depends on what is shown alone."""
+        every, conditions = self._reads(columns, conditions)
+        return self._source.stored_bytes(every, conditions)
+
     def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> object:
         """Return the rows and values that may be seen; see :class:`~lakehouse.serving.tables.Source`.
 
@@ -61,12 +66,17 @@ class GovernedSource:
         self._on_read(self._view.table, columns)
         if self._view.is_whole:
             return self._source.scan(columns, conditions)
+        every, conditions = self._reads(columns, conditions)
+        return _Shown(self._source.scan(every, conditions), self._view, columns, self._key)
+
+    def _reads(self, columns: Sequence[str], conditions: Collection[Condition]) -> tuple[Sequence[str], Collection[Condition]]:
+        """Return what the table is asked for: the policy's own columns and conditions too."""
         read = needed(self._view, columns)
         every = [name for name in self._source.columns if name.lower() in read]
         # The source compares with what is really there, so columns that are masked or hidden do not take part.
         plain = [x for x in conditions if self._view.shows(x.column) and x.column.lower() not in self._view.masks]
         own = [found for test in self._view.rows if (found := _condition(test)) is not None]
-        return _Shown(self._source.scan(every, [*plain, *own]), self._view, columns, self._key)
+        return every, [*plain, *own]
 
 
 def _condition(test: Test) -> Condition | None:

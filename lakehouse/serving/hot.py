@@ -60,6 +60,9 @@ class HotSource:
         with self._reading(columns, conditions) as stream:
             return Table.from_arrow(stream)
 
+    def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> None:
+        """Nobody can say: PostgreSQL finds the rows by their window, and keeps no more than a retention of them."""
+
     def batches(self, columns: Sequence[str]) -> Iterator[RecordBatch]:
         """Yield all rows, some at a time, however many there are."""
         with self._reading(columns, ()) as stream:

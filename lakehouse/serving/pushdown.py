@@ -6,9 +6,11 @@ out: columns of other types than those below, and constants that are not written
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 _OPERATORS = {
@@ -17,6 +19,12 @@ _OPERATORS = {
     "COMPARE_LESSTHANOREQUALTO": "<=",
     "COMPARE_GREATERTHAN": ">",
     "COMPARE_GREATERTHANOREQUALTO": ">=",
+}
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
 _MIRRORED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _INTEGERS = {"byte", "short", "integer", "long"}
@@ -87,6 +95,35 @@ def predicate(found: Collection[Condition], types: Mapping[str, str]) -> str | N
         compared = [f"{column} {condition.operator} {value}" for value in values]
         parts.append(compared[0] if len(compared) == 1 else f"({' OR '.join(compared)})")
     return " AND ".join(parts) or None
+
+
+def may_hold(condition: Condition, low: Any, high: Any) -> bool:
+    """Say whether rows whose column is between two bounds can fulfil a condition; what cannot be compared may."""
+    if low is None or high is None:
+        return True
+    values = [_comparable(kind, text, low) for kind, text in condition.constants]
+    if None in values:
+        return True
+    if condition.operator == "=":
+        return any(low <= value <= high for value in values)
+    end = low if condition.operator in ("<", "<=") else high
+    return any(_COMPARE[condition.operator](end, value) for value in values)
+
+
+def _comparable(kind: str, text: str, like: Any) -> Any:
+    """Return a constant as a value of the same type as another one; ``None`` when it has none."""
+    match like:
+        case bool():
+            return None
+        case int() if kind == "INTEGER":
+            return int(text)
+        case str() if kind == "STRING":
+            return text
+        case datetime() if stamp := moment(kind, text):
+            return datetime.fromisoformat(stamp).replace(tzinfo=like.tzinfo)
+        case date() if not isinstance(like, datetime) and kind in {"STRING", "DATE"} and _DATE.fullmatch(text):
+            return date.fromisoformat(text)
+    return None
 
 
 def moment(kind: str, text: str) -> str | None:

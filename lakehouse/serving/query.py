@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 from arro3.core import RecordBatchReader, Table
 
-from lakehouse.errors import QueryFailedError, QueryRefusedError, TidemillError
+from lakehouse.errors import QueryFailedError, QueryRefusedError, QueryTooLargeError, TidemillError
 from lakehouse.serving.sandbox import MEMORY, Cancel, quoted, sandbox, within
 from lakehouse.serving.statement import Statement, check, sql_message
 from lakehouse.serving.tables import Location, Source, lake
@@ -111,6 +111,7 @@ def answer(
     versions: Mapping[str, int] | None = None,
     limit: int = 1000,
     timeout: float = 60.0,
+    max_bytes: int | None = None,
     cancel: Cancel | None = None,
 ) -> QueryResult:
     """Answer one SELECT.
@@ -123,10 +124,12 @@ def answer(
         versions: Tables to read at an older version than their newest.
         limit: Most rows to return; 0: only say what columns there are.
         timeout: Seconds after which it is given up.
+        max_bytes: Bytes of files that it may read, about; ``None``: any number.
         cancel: What gives it up before.
 
     Raises:
         QueryRefusedError: The text is not one SELECT over known tables.
+        QueryTooLargeError: It would read more.
         QueryFailedError: It is wrong, was cancelled, took too long, or needs too much memory; or a table cannot be read.
     """
     start = monotonic()
@@ -144,6 +147,8 @@ def answer(
             names = statement.tables
             opened = list(pool.map(lambda name: open_source(name, (versions or {}).get(name)), names))
         tables = dict(zip(names, opened, strict=True))
+        if max_bytes is not None and limit:
+            _weigh(statement, tables, max_bytes)
         columns, types, table = _execute(connection, statement, tables, limit, parameters)
         return QueryResult(
             columns=columns,
@@ -204,8 +209,7 @@ def _register(
     columns: frozenset[str] | None,
 ) -> None:
     for index, (full, table) in enumerate(tables.items()):
-        names = [name for name in table.columns if columns is None or name.lower() in columns]
-        names = names or [table.columns[0]]  # count(*) needs rows, and a row needs a column
+        names = _needed(table, columns)
         connection.register(f"__scan_{index}", table.scan(names, statement.filters.get(full, ())))
         layer, _, name = full.partition(".")
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(layer)}")
@@ -213,6 +217,25 @@ def _register(
         views += [f"main.{quoted(bare)}" for bare, of in statement.bare.items() if of == full]
         for view in views:
             connection.execute(f"CREATE OR REPLACE VIEW {view} AS FROM __scan_{index}")
+
+
+def _needed(table: Source, columns: frozenset[str] | None) -> list[str]:
+    names = [name for name in table.columns if columns is None or name.lower() in columns]
+    return names or [table.columns[0]]  # count(*) needs rows, and a row needs a column
+
+
+def _weigh(statement: Statement, tables: Mapping[str, Source], max_bytes: int) -> None:
+    """Refuse what would read too much for one process."""
+    weights = {
+        full: table.stored_bytes(_needed(table, statement.columns), statement.filters.get(full, ())) or 0
+        for full, table in tables.items()
+    }
+    if sum(weights.values()) > max_bytes:  # how much more is not said: it depends on rows that may not be shown
+        heaviest = max(weights, key=lambda full: weights[full])
+        raise QueryTooLargeError(
+            f"The query would read more than {max_bytes / 1e6:,.0f} MB of files, which is too much for one process. Name the "
+            f"columns that you need of {heaviest}, compare its keys or its time with constants, or ask a gold table."
+        )
 
 
 def _failure(error: Exception) -> QueryFailedError:

@@ -6,6 +6,7 @@ that is not listed here is refused, also when a later DuckDB brings it (its 2.0 
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import re
@@ -161,6 +162,7 @@ def parameter_names(sql: str) -> list[str]:
 @cache
 def _parser() -> duckdb.DuckDBPyConnection:
     """Return the DuckDB whose cursors read texts that do not run: making one takes longer than reading."""
+    atexit.register(_parser.cache_clear)  # one that is left at the end of the process is complained about
     return sandbox()
 
 

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse.errors import QueryFailedError
-from lakehouse.serving.pushdown import Condition, predicate
+from lakehouse.serving.pushdown import Condition, may_hold, predicate
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -58,6 +58,9 @@ class Source(Protocol):
             conditions: What every row that matters fulfils; rows that do not may come too.
         """
 
+    def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> int | None:
+        """Return about how many bytes of files :meth:`scan` would read, at most; ``None`` when nobody can say."""
+
 
 class DeltaSource:
     """One version of a Delta table."""
@@ -80,6 +83,21 @@ class DeltaSource:
         """Return the rows of all files that can hold such rows; see :class:`Source`."""
         types = {x.name: x.type.type for x in self._fields if isinstance(getattr(x.type, "type", None), str)}
         return Scan(self._table, list(columns), predicate(conditions, types))
+
+    def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> int:
+        """Return the bytes of files that can hold such rows, by the share of the columns; see :class:`Source`."""
+        files = self._table.get_add_actions(flatten=True)
+        names = {x.name.lower(): x.name for x in self._fields}
+        bounds = [(names[x.column.lower()], x) for x in conditions if x.column.lower() in names]
+        bounds = [(name, x) for name, x in bounds if {f"min.{name}", f"max.{name}"} <= set(files.schema.names)]
+        held = {f"{end}.{name}": files.column(f"{end}.{name}").to_pylist() for name, _ in bounds for end in ("min", "max")}
+        sizes = files.column("size_bytes").to_pylist()
+        total: int = sum(
+            size
+            for number, size in enumerate(sizes)
+            if all(may_hold(x, held[f"min.{name}"][number], held[f"max.{name}"][number]) for name, x in bounds)
+        )
+        return round(total * len(columns) / max(1, len(self._fields)))
 
 
 def open_table(name: str, location: Location, version: int | None) -> DeltaTable:

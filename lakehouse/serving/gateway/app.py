@@ -22,6 +22,7 @@ from lakehouse.errors import (
     QueryFailedError,
     QueryRefusedError,
     QuotaError,
+    SettingsError,
     TidemillError,
     UnknownNameError,
 )
@@ -30,6 +31,8 @@ from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.policy import View
 from lakehouse.security.users import User
 from lakehouse.serving.gateway.answers import FORMATS
+from lakehouse.serving.gateway.details import Detail, Details
+from lakehouse.serving.gateway.door import Door
 from lakehouse.serving.gateway.gateway import Gateway, Question
 from lakehouse.serving.gateway.turns import Turns
 from lakehouse.serving.sandbox import Cancel
@@ -45,6 +48,7 @@ _STATUS: dict[type[TidemillError], int] = {
     QueryRefusedError: 400,
     QueryFailedError: 422,
     PolicyError: 503,
+    SettingsError: 503,
     AuditError: 503,
 }
 WRONG_SECONDS = 0.5  # until one who guesses may guess again on the same connection
@@ -65,7 +69,7 @@ class SqlRequest(BaseModel):
     versions: dict[str, int] = Field({}, description="Tables to read at an older version.")
 
 
-class Shown(BaseModel):
+class Shown(Detail):
     """A table as one user may see it."""
 
     name: str
@@ -74,6 +78,13 @@ class Shown(BaseModel):
     masked: dict[str, str] = Field(description="Column → the kind of its mask.")
     filtered: bool = Field(description="Whether rows are left out.")
     version: int | None = Field(description="The newest version; null for live tables.")
+
+
+class Live(BaseModel):
+    """Where rows are pushed as they come."""
+
+    url: str = Field(description="`ws://host:port`; a feed is at `/live/{feed}`.")
+    feeds: list[str] = Field(description="Those that the user may see something of.")
 
 
 def known(
@@ -90,19 +101,20 @@ Known = Annotated[User, Depends(known)]
 
 
 def make_app(
-    gateway: Gateway, identity: Identity, settings: GatewaySettings, issuer: LocalIssuer | None = None, lifespan: Any = None
+    door: Door, details: Details, settings: GatewaySettings, push_url: Callable[[], str], lifespan: Any = None
 ) -> FastAPI:
     """Return the service.
 
     Args:
-        gateway: What answers.
-        identity: Who knows the users.
+        door: What answers, and who knows the users.
+        details: What is known of the tables.
         settings: Its bounds.
-        issuer: Signs tokens for the workspace's own users, when there is no other provider.
+        push_url: Says where the push service is; raises when it never ran.
         lifespan: What FastAPI enters and leaves.
     """
+    gateway = door.gateway
     app = FastAPIOffline(title="Tidemill", description="One door to the data.", redoc_url=None, lifespan=lifespan)
-    app.state.identity = identity
+    app.state.identity = door.identity
     turns = Turns(settings.at_once, settings.tenant_at_once, settings.tenant_waiting)
     threads = ThreadPoolExecutor(settings.at_once, thread_name_prefix="sql")
 
@@ -149,10 +161,18 @@ def make_app(
     def table(name: str, user: Known, purpose: str | None = None) -> Shown:
         """Say what the user sees of a table."""
         view, source = gateway.table(user, name, purpose)
-        return _shown(view, list(source.columns), source.version)
+        columns = list(source.columns)
+        detail = details.of(name, columns, list(gateway.views(user, purpose)))
+        return _shown(view, columns, source.version, detail)
 
-    if issuer is not None:
-        _add_issuer(app, issuer, gateway)
+    @app.get("/live", tags=["data"])
+    def live(user: Known, purpose: str | None = None) -> Live:
+        """Say where live tables are pushed, which takes the same token: ``WS /live/{feed}`` there."""
+        feeds = [name.removeprefix("live.") for name in gateway.views(user, purpose) if name.startswith("live.")]
+        return Live(url=push_url(), feeds=feeds)
+
+    if door.issuer is not None:
+        _add_issuer(app, door.issuer, gateway)
     return app
 
 
@@ -188,6 +208,13 @@ async def _unless_gone(is_gone: Callable[[], Awaitable[bool]], cancel: Cancel, w
     return await working
 
 
-def _shown(view: View, columns: list[str], version: int | None) -> Shown:
-    masked = {name: view.masks[name.lower()].kind for name in columns if name.lower() in view.masks}
-    return Shown(name=view.table, role=view.role, columns=columns, masked=masked, filtered=bool(view.rows), version=version)
+def _shown(view: View, columns: list[str], version: int | None, detail: Detail) -> Shown:
+    return Shown(
+        name=view.table,
+        role=view.role,
+        columns=columns,
+        masked={name: view.masks[name.lower()].kind for name in columns if name.lower() in view.masks},
+        filtered=bool(view.rows),
+        version=version,
+        **detail.model_dump(),
+    )

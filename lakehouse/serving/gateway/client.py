@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from lakehouse import errors
 from lakehouse.errors import QueryFailedError, SettingsError, SourceError, TidemillError, UnknownNameError
-from lakehouse.serving.gateway.endpoint import Endpoint
+from lakehouse.serving.client import Change, subscribe
+from lakehouse.serving.gateway.endpoint import Endpoint as Gateway
+from lakehouse.serving.push.endpoint import Endpoint
 from lakehouse.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Client:
             url: ``http://host:port``.
             token: Of an identity provider, or of :meth:`sign_in`.
         """
+        self._token = token
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"})
 
     @classmethod
@@ -61,7 +64,7 @@ class Client:
             UnknownNameError: There is no such user.
         """
         try:
-            url = Endpoint.of(workspace).url
+            url = Gateway.of(workspace).url
             passwords = json.loads((workspace.state / "issuer.json").read_text())["passwords"]
         except (SettingsError, OSError, ValueError, KeyError) as error:
             raise SourceError("No gateway is known here: run `tidemill run --lane gateway`.") from error
@@ -112,6 +115,16 @@ class Client:
         frame = pl.from_arrow(self.arrow(sql, parameters, **options))
         assert isinstance(frame, pl.DataFrame)
         return frame
+
+    def live(self, feed: str, **options: Any) -> Iterator[Change]:
+        """Yield what changes in a live table, as :func:`~lakehouse.serving.client.subscribe` does, which has the options.
+
+        Raises:
+            TidemillError: What the gateway said.
+            SourceError: It does not answer, or the push service does not let this user in.
+        """
+        answer = self._http.get("/live", params={} if "purpose" not in options else {"purpose": options["purpose"]})
+        return subscribe(Endpoint(str(_checked(answer).json()["url"]), self._token), feed, **options)
 
     def tables(self, purpose: str | None = None) -> list[str]:
         """Return the tables that the user may see something of."""

@@ -31,12 +31,12 @@ from lakehouse.errors import (
     QuotaError,
     TidemillError,
 )
-from lakehouse.security.identity import Identity
 from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.users import User
 from lakehouse.serving.gateway import flight_catalog as catalog
+from lakehouse.serving.gateway.door import Door
 from lakehouse.serving.gateway.flight_messages import pack, plain, unpack
-from lakehouse.serving.gateway.gateway import Gateway, Question
+from lakehouse.serving.gateway.gateway import Question
 from lakehouse.serving.gateway.turns import Turns
 from lakehouse.serving.query import QueryResult
 from lakehouse.serving.sandbox import Cancel
@@ -106,29 +106,28 @@ class _Caller(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow has no 
 class _Doorman(flight.ServerMiddlewareFactory):  # type: ignore[misc]
     """Lets in who says who they are."""
 
-    def __init__(self, gateway: Gateway, identity: Identity, issuer: LocalIssuer | None) -> None:
-        self._gateway = gateway
-        self._identity = identity
-        self._issuer = issuer
+    def __init__(self, door: Door) -> None:
+        self._door = door
 
     def start_call(self, info: Any, headers: Mapping[str, Sequence[str]]) -> _Caller:
         with _told():
             scheme, _, offered = next(iter(headers.get("authorization", [])), "").partition(" ")
             purpose = next(iter(headers.get(PURPOSE, [])), None)
-            token = self._sign_in(offered) if scheme.lower() == "basic" and self._issuer is not None else None
+            token = (
+                self._sign_in(self._door.issuer, offered) if scheme.lower() == "basic" and self._door.issuer is not None else None
+            )
             if token is None and scheme.lower() != "bearer":
                 raise AuthenticationError("Sign in with a name and a password, or send a token: Authorization: Bearer …")
-            return _Caller(self._identity.user(token or offered), purpose, token)
+            return _Caller(self._door.identity.user(token or offered), purpose, token)
 
-    def _sign_in(self, offered: str) -> str:
-        assert self._issuer is not None
+    def _sign_in(self, issuer: LocalIssuer, offered: str) -> str:
         try:
             padded = offered.rstrip("=") + "=" * (-len(offered.rstrip("=")) % 4)  # Go's clients send none
             name, _, password = base64.b64decode(padded, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError) as error:
             raise AuthenticationError("Name and password cannot be read.") from error
         try:
-            return self._gateway.sign_in(self._issuer, name, password)
+            return self._door.gateway.sign_in(issuer, name, password)
         except AuthenticationError:
             time.sleep(_WRONG_SECONDS)
             raise
@@ -137,24 +136,16 @@ class _Doorman(flight.ServerMiddlewareFactory):  # type: ignore[misc]
 class FlightServer(flight.FlightServerBase):  # type: ignore[misc]
     """Answers Flight SQL in threads of its own, from when it is made until :meth:`close`."""
 
-    def __init__(
-        self, location: str, gateway: Gateway, identity: Identity, settings: GatewaySettings, issuer: LocalIssuer | None = None
-    ) -> None:
+    def __init__(self, location: str, door: Door, settings: GatewaySettings) -> None:
         """Listen.
 
         Args:
             location: ``grpc://host:port``.
-            gateway: What answers.
-            identity: Who knows the users.
+            door: What answers, and who knows the users.
             settings: Its bounds.
-            issuer: Signs tokens for the workspace's own users, when there is no other provider.
         """
-        super().__init__(
-            location,
-            auth_handler=_Handshake(),
-            middleware={_WHO: _Doorman(gateway, identity, issuer)},
-        )
-        self._gateway = gateway
+        super().__init__(location, auth_handler=_Handshake(), middleware={_WHO: _Doorman(door)})
+        self._gateway = door.gateway
         self._settings = settings
         self._turns = Turns(settings.at_once, settings.tenant_at_once, settings.tenant_waiting)
         self._loop = asyncio.new_event_loop()

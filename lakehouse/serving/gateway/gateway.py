@@ -62,6 +62,7 @@ class Gateway:
         self._workspace = workspace
         self._audit = audit
         self._master = master
+        self._max_bytes = settings.gateway.max_mb * 1_000_000
         self._lake = lake(lake_locator(settings))
         self._hot = hot(settings)
         self._guard = threading.Lock()
@@ -123,6 +124,7 @@ class Gateway:
                 versions=question.versions,
                 limit=question.limit,
                 timeout=question.timeout,
+                max_bytes=self._max_bytes,
                 cancel=cancel,
             )
         except TidemillError as error:
@@ -132,6 +134,14 @@ class Gateway:
             {**entry, "tables": read, "versions": result.versions, "rows": result.table.num_rows, "outcome": "answered"}
         )
         return result
+
+    def note(self, entry: Mapping[str, Any]) -> None:
+        """Put on record what happens elsewhere by this policy.
+
+        Raises:
+            AuditError: It cannot be.
+        """
+        self._audit.record(entry)
 
     def sign_in(self, issuer: LocalIssuer, name: str, password: str) -> str:
         """Return a token for a name and a password; that somebody tried is on record.

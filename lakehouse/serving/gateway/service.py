@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
-from lakehouse.control import Control
 from lakehouse.errors import SettingsError
-from lakehouse.security.audit import Audit
-from lakehouse.security.identity import Identity
 from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.keys import mask_key
 from lakehouse.security.policy import Policy
 from lakehouse.serving.gateway.app import make_app
+from lakehouse.serving.gateway.details import Details
+from lakehouse.serving.gateway.door import opened
 from lakehouse.serving.gateway.endpoint import Endpoint
 from lakehouse.serving.gateway.flight import FlightServer
-from lakehouse.serving.gateway.gateway import Gateway
+from lakehouse.serving.push.endpoint import Endpoint as Push
 from lakehouse.settings import Settings
 from lakehouse.stack.ports import keep
-from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
 
@@ -58,8 +56,8 @@ class GatewayService:
 
     def run(self, on_start: Callable[[], None]) -> None:
         """Answer until SIGTERM or Ctrl-C."""
-        with _door(self._workspace, self._settings, self.endpoint) as (gateway, identity, issuer):
-            server = FlightServer(self.endpoint.flight, gateway, identity, self._settings.gateway, issuer)
+        with opened(self._workspace, self._settings, self.endpoint) as door:
+            server = FlightServer(self.endpoint.flight, door, self._settings.gateway)
             try:
                 on_start()
                 uvicorn.run("lakehouse.serving.gateway.service:app", factory=True, **self._options)
@@ -71,27 +69,15 @@ def app() -> FastAPI:
     """Return the application of one process; called by uvicorn."""
     workspace = Workspace.find()
     settings = Settings.load(workspace)
-    open_door = ExitStack()
-    gateway, identity, issuer = open_door.enter_context(_door(workspace, settings, Endpoint.of(workspace)))
+    held = ExitStack()
+    door = held.enter_context(opened(workspace, settings, Endpoint.of(workspace)))
 
     @asynccontextmanager
     async def until_closed(_: FastAPI) -> AsyncIterator[None]:
-        with open_door:
+        with held:
             yield
 
-    return make_app(gateway, identity, settings.gateway, issuer, until_closed)
-
-
-@contextmanager
-def _door(workspace: Workspace, settings: Settings, endpoint: Endpoint) -> Iterator[tuple[Gateway, Identity, LocalIssuer | None]]:
-    """Open what answers, what knows the users, and what signs them in; each process has its own."""
-    issuer = None if settings.oidc.issuer else LocalIssuer(workspace, endpoint.url, settings.oidc)
-    identity = Identity(settings.oidc.model_copy(update={"issuer": settings.oidc.issuer or endpoint.url}))
-    with closing(Control(settings.require("postgres"))) as control:
-        objects = Objects(settings)
-        objects.ensure_bucket()
-        with closing(Audit(control, objects)) as audit:
-            yield Gateway(workspace, settings, audit, mask_key(workspace)), identity, issuer
+    return make_app(door, Details(workspace), settings.gateway, lambda: Push.of(workspace).url, until_closed)
 
 
 def _last_ports(workspace: Workspace) -> tuple[int | None, int | None]:

@@ -19,6 +19,7 @@ from lakehouse.livetables import LiveSpec, WindowSpec
 from lakehouse.serving.push.filters import Filter
 from lakehouse.serving.push.pulse import Pulse
 from lakehouse.serving.push.ring import Ring
+from lakehouse.serving.push.shown import Shown
 from lakehouse.serving.push.stretch import Arrival, Row, Wish
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import Extent, extents
@@ -55,7 +56,7 @@ class Feed:
         self._looked_at = 0.0
         self._read_once = asyncio.Event()
         self._pulses: WeakValueDictionary[int, Pulse] = WeakValueDictionary()
-        self._wishes: WeakValueDictionary[tuple[Filter, tuple[str, ...], bool], Wish] = WeakValueDictionary()
+        self._wishes: WeakValueDictionary[tuple[Filter, tuple[str, ...], bool, Shown | None], Wish] = WeakValueDictionary()
         self._stop = threading.Event()
         self._seen: dict[tuple[int, str, int], int] = {}
         self._thread = threading.Thread(target=self._follow, name=f"push-{spec.name}", daemon=True)
@@ -79,9 +80,9 @@ class Feed:
         """
         return self._pulses.setdefault(milliseconds, Pulse(milliseconds / 1000))
 
-    def wish(self, filter: Filter, columns: tuple[str, ...], every: bool) -> Wish:
+    def wish(self, filter: Filter, columns: tuple[str, ...], every: bool, shown: Shown | None = None) -> Wish:
         """Return the one wish of all who ask alike, which is found again without comparing lists of values."""
-        return self._wishes.setdefault((filter, columns, every), Wish(filter, columns, every))
+        return self._wishes.setdefault((filter, columns, every, shown), Wish(filter, columns, every, shown))
 
     async def ready(self) -> Ring:
         """Wait until the recent rows are read."""
@@ -102,7 +103,9 @@ class Feed:
             sequence = self._latest.sequence(arrival.row)
             if arrival.key not in states or states[arrival.key][0] < sequence:
                 states[arrival.key] = (sequence, arrival.row)
-        return [wish.write(row) for _, row in states.values() if wish.filter.matches(row)]
+        shown = wish.shown or (lambda row: row)
+        rows = (shown(row) for _, row in states.values())
+        return [wish.write(row) for row in rows if row is not None and wish.filter.matches(row)]
 
     def _follow(self) -> None:
         tries = 0

@@ -13,6 +13,7 @@ from lakehouse.livetables import LiveSpec
 from lakehouse.serving.push.access import Access
 from lakehouse.serving.push.app import make_app
 from lakehouse.serving.push.endpoint import Endpoint
+from lakehouse.serving.push.guests import Guests
 from lakehouse.settings import Settings
 from lakehouse.stack.ports import keep
 from lakehouse.workspace import Workspace
@@ -48,7 +49,7 @@ class PushService:
         self.endpoint = Endpoint(f"ws://{push.address}:{self._port}", token)
         self.endpoint.save(workspace)
         config = uvicorn.Config(
-            make_app(settings, tables, Access(token, push.origins)),
+            make_app(settings, tables, Access(token, push.origins), Guests(workspace, settings)),
             host=push.address,
             port=self._port,
             ws=Protocol,

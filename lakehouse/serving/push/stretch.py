@@ -7,13 +7,14 @@ forgotten with the stretch, as soon as more rows come.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 import orjson
 
 from lakehouse.serving.push.filters import Filter, Value, as_json
+from lakehouse.serving.push.shown import Shown
 
 COALESCE_ROWS = 500
 """Rows of one message beyond which only the last of each key is sent."""
@@ -52,11 +53,13 @@ class Wish:
         filter: Which rows.
         columns: Which columns of them; empty: the row as it is, with the columns that say where it came from.
         every: Every row, however many there are.
+        shown: What the policy shows of the rows, which is what filter and columns are about; ``None``: all.
     """
 
     filter: Filter = field(default_factory=Filter)
     columns: tuple[str, ...] = ()
     every: bool = False
+    shown: Shown | None = None
 
     def write(self, row: Row) -> bytes:
         """Return a row as it is sent."""
@@ -69,11 +72,13 @@ class Message:
 
     Attributes:
         text: The message.
+        rows: How many it brings.
         gated_ms: When the oldest of its rows left the gate, milliseconds since 1970.
         sent_us: When the record of the oldest of its rows was sent, microseconds since 1970; ``None`` when nobody knows.
     """
 
     text: str
+    rows: int
     gated_ms: int
     sent_us: int | None
 
@@ -92,13 +97,24 @@ class Stretch:
         self._messages: dict[Wish, Message | None] = {}
         self._written: dict[tuple[str, ...], dict[int, bytes]] = {}
         self._by_value: dict[str, dict[Value, list[int]]] = {}
+        self._seen: dict[Shown, Stretch] = {}
 
     def message(self, wish: Wish) -> Message | None:
         """Return what a subscriber is sent; ``None`` when it wants none of the rows."""
+        if wish.shown is not None:
+            return self._as_seen(wish.shown).message(replace(wish, shown=None))
         if wish not in self._messages:
             numbers = self._matching(wish.filter)
             self._messages[wish] = self._message(wish, numbers) if numbers else None
         return self._messages[wish]
+
+    def _as_seen(self, shown: Shown) -> Stretch:
+        """Return the rows as those see them to whom they are shown so."""
+        if shown not in self._seen:
+            seen = ((arrival, shown(arrival.row)) for arrival in self._arrivals)
+            arrivals = [replace(arrival, row=row, raw=orjson.dumps(row)) for arrival, row in seen if row is not None]
+            self._seen[shown] = Stretch(arrivals, self._position)
+        return self._seen[shown]
 
     def _message(self, wish: Wish, numbers: Sequence[int]) -> Message:
         kept = self._last_of_each(numbers) if len(numbers) > COALESCE_ROWS and not wish.every else numbers
@@ -110,7 +126,7 @@ class Stretch:
             "coalesced": len(numbers) - len(kept),
             "gated_ms": gated_ms,
         }
-        return Message(frame(head, [self._text(wish, x) for x in kept]), gated_ms, min(sent, default=None))
+        return Message(frame(head, [self._text(wish, x) for x in kept]), len(kept), gated_ms, min(sent, default=None))
 
     def _text(self, wish: Wish, number: int) -> bytes:
         """Return a row as it is sent, written once for all who want these columns."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from lakehouse.serving.push.endpoint import OLDEST
 from lakehouse.serving.push.feed import Feed
 from lakehouse.serving.push.filters import Filter, FilterError
 from lakehouse.serving.push.ring import Ring
+from lakehouse.serving.push.shown import Shown
 from lakehouse.serving.push.stretch import Message, Stretch, frame
 
 _BEAT_SECONDS = 5.0
@@ -37,6 +38,7 @@ class Request(BaseModel):
         snapshot: Whether it wants the latest state of each key first, and after a gap.
         frame_ms: Shortest time between two frames, milliseconds.
         latency: Whether it wants to hear, every few seconds, how old rows are at each hop.
+        purpose: What for, where the policy asks.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,6 +50,7 @@ class Request(BaseModel):
     snapshot: bool = False
     frame_ms: int = Field(50, ge=0, le=60_000)
     latency: bool = False
+    purpose: str | None = Field(None, max_length=200)
 
 
 class DroppedError(TidemillError):
@@ -62,29 +65,41 @@ class Subscriber:
         request: What it asked for.
         send: Sends a text; comes back when the client has room for more.
         stall_seconds: How long that may take.
+        shown: What the policy shows of the rows; ``None``: all.
+
+    Attributes:
+        rows: How many rows it was sent.
     """
 
-    def __init__(self, feed: Feed, request: Request, send: Callable[[str], Awaitable[None]], stall_seconds: float) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        request: Request,
+        send: Callable[[str], Awaitable[None]],
+        stall_seconds: float,
+        shown: Shown | None = None,
+    ) -> None:
         self._feed = feed
         self._request = request
-        self._wish = feed.wish(Filter.read(request.filter), tuple(request.columns), request.every)
+        self._wish = feed.wish(Filter.read(request.filter), tuple(request.columns), request.every, shown)
         self._pulse = feed.pulse(request.frame_ms)
         self._send = send
         self._stall_seconds = stall_seconds
         self._sent = self._told_at = 0.0
+        self.rows = 0
 
     @property
     def columns(self) -> set[str]:
         """The columns that the client names."""
         return self._wish.filter.columns | set(self._request.columns)
 
-    def check(self, known: set[str]) -> None:
+    def check(self, known: Collection[str]) -> None:
         """Look whether the table has the columns that the client names.
 
         Raises:
             FilterError: It has not.
         """
-        if unknown := self.columns - known:
+        if unknown := self.columns - set(known):
             raise FilterError(f"No column {', '.join(sorted(unknown))}; there are: {', '.join(sorted(known))}.")
 
     async def run(self) -> None:
@@ -94,7 +109,9 @@ class Subscriber:
             DroppedError: It is too slow.
         """
         ring = await self._feed.ready()
-        await self._put({"type": "hello", "feed": self._feed.spec.name, "keys": self._feed.spec.keys, "position": ring.position})
+        shown = self._wish.shown
+        keys = [name for name in self._feed.spec.keys if shown is None or name in shown.columns]
+        await self._put({"type": "hello", "feed": self._feed.spec.name, "keys": keys, "position": ring.position})
         cursor = await self._begin(ring)
         woken = -1
         while True:
@@ -139,6 +156,7 @@ class Subscriber:
         except valkey.ValkeyError as error:
             raise DroppedError("The latest states cannot be read now; try again in a moment.") from error
         await self._text(frame({"type": "snapshot", "position": position}, rows))
+        self.rows += len(rows)
         return cursor
 
     def _since(self, ring: Ring, cursor: int) -> Iterable[Stretch]:
@@ -149,6 +167,7 @@ class Subscriber:
         """Send the rows that are wanted; returns what was sent."""
         if (message := stretch.message(self._wish)) is not None:
             await self._text(message.text)
+            self.rows += message.rows
         return message
 
     def _record(self, message: Message) -> None:

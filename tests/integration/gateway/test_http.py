@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2 as httpx
@@ -116,15 +117,35 @@ def test_a_purpose_opens_what_is_granted_for_it(sign_in: SignIn) -> None:
     assert client.get("/tables", params={"purpose": "planning"}).json() == {"tables": ["silver.flights", "gold.plans"]}
 
 
-def test_a_table_is_what_the_user_sees_of_it(sign_in: SignIn) -> None:
-    assert sign_in("ada").get("/tables/silver.flights").json() == {
+def test_a_table_is_what_the_user_sees_of_it(sign_in: SignIn, workspace: Workspace) -> None:
+    with closing(Control(Settings.load(workspace).require("postgres"))) as control:
+        control.record_batch("silver.flights", 1, 0, duration_ms=5, rows_read=10, rows_written=10)
+    found = sign_in("ada").get("/tables/silver.flights", params={"purpose": "planning"}).json()
+    updated = datetime.fromisoformat(found.pop("updated_at"))
+    assert abs((datetime.now(UTC) - updated).total_seconds()) < 60
+    assert found == {
         "name": "silver.flights",
+        "description": "Flights, one row each.",
+        "tags": ["operations", "on time"],
         "role": "analyst",
         "columns": ["id", "carrier", "tail", "at", "delay"],
+        "keys": ["id"],
+        "personal": ["tail"],
         "masked": {"tail": "hash"},
         "filtered": True,
         "version": 0,
+        "reads": [],  # bronze is served to nobody
+        "read_by": ["gold.plans"],
+        "state": "idle",
+        "lag": found["lag"],
+        "quality": {"pass_rate": 1.0, "passed": None, "expectations": None, "failed": None, "validated_at": None},
     }
+    whole = sign_in("root").get("/tables/silver.flights").json()
+    assert whole["personal"] == ["tail", "salary"]
+    assert whole["read_by"] == ["gold.plans", "silver.secrets"]
+    assert sign_in("root").get("/tables/gold.plans").json()["reads"] == ["silver.flights", "silver.secrets"]
+    assert sign_in("ada").get("/tables/gold.plans", params={"purpose": "planning"}).json()["reads"] == ["silver.flights"]
+    assert sign_in("ada").get("/tables/silver.flights").json()["read_by"] == []
     missing = sign_in("ada").get("/tables/silver.secrets")
     assert (missing.status_code, missing.json()["reason"]) == (
         404,

@@ -1,0 +1,54 @@
+"""What every process needs that serves users: what answers them, what knows them, and what signs them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from lakehouse.control import Control
+from lakehouse.security.audit import Audit
+from lakehouse.security.identity import Identity
+from lakehouse.security.issuer import LocalIssuer
+from lakehouse.security.keys import mask_key
+from lakehouse.serving.gateway.endpoint import Endpoint
+from lakehouse.serving.gateway.gateway import Gateway
+from lakehouse.settings import Settings
+from lakehouse.storage.objects import Objects
+from lakehouse.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Door:
+    """One process's way to the data.
+
+    Attributes:
+        gateway: Answers.
+        identity: Knows users by their tokens.
+        issuer: Signs in the workspace's own users; ``None`` where another provider does.
+    """
+
+    gateway: Gateway
+    identity: Identity
+    issuer: LocalIssuer | None
+
+
+@contextmanager
+def opened(workspace: Workspace, settings: Settings, endpoint: Endpoint) -> Iterator[Door]:
+    """Open the door, with a chain of its own in the audit log.
+
+    Args:
+        workspace: Whose tables, policy and users.
+        settings: Where the servers are.
+        endpoint: Where the gateway is, which is what the workspace's own tokens name as their issuer.
+
+    Raises:
+        TidemillError: The policy or the users are wrong, or a server is away.
+    """
+    issuer = None if settings.oidc.issuer else LocalIssuer(workspace, endpoint.url, settings.oidc)
+    identity = Identity(settings.oidc.model_copy(update={"issuer": settings.oidc.issuer or endpoint.url}))
+    with closing(Control(settings.require("postgres"))) as control:
+        objects = Objects(settings)
+        objects.ensure_bucket()
+        with closing(Audit(control, objects)) as audit:
+            yield Door(Gateway(workspace, settings, audit, mask_key(workspace)), identity, issuer)
