@@ -116,6 +116,8 @@ def _options(settings: Settings, scratch: Path) -> dict[str, str]:
         "spark.sql.codegen.cache.maxEntries": "4096",
         # What follows from what is known of a parsed record are thousands of expressions, kept with each plan (docs/performance.md).
         "spark.sql.constraintPropagation.enabled": "false",
+        # A sort, a hash table, a table that is broadcast takes at least one page, and by default they are of 64 MiB here.
+        "spark.buffer.pageSize": "4m",
         # Nobody looks at Spark's own pages, and what they would show of a thousand queries is kept all the same.
         "spark.sql.ui.retainedExecutions": "10",
         "spark.ui.retainedJobs": "50",
