@@ -168,6 +168,12 @@ class View:
         """Whether it hides nothing."""
         return self.columns is None and not self.masks and not self.rows
 
+    @property
+    def key(self) -> str:
+        """The same for all to whom a table is shown alike."""
+        columns = None if self.columns is None else sorted(self.columns)
+        return repr((self.table, self.tenant, columns, sorted(self.masks.items()), self.rows))
+
     def shows(self, column: str) -> bool:
         """Whether a column is there at all."""
         return self.columns is None or column.lower() in self.columns

@@ -17,6 +17,9 @@ from arro3.core import Array, DataType, RecordBatch, RecordBatchReader, Table
 from psycopg import sql
 
 from lakehouse.errors import QueryFailedError
+from lakehouse.security.hotroles import HotRoles
+from lakehouse.security.policy import View
+from lakehouse.serving.masks import fit
 from lakehouse.serving.pushdown import Condition, moment
 from lakehouse.storage.hot import ORIGIN, column_names
 
@@ -29,21 +32,31 @@ class HotSource:
 
     version = None
 
-    def __init__(self, dsn: str, name: str) -> None:
+    def __init__(self, dsn: str, name: str, view: View | None = None, roles: HotRoles | None = None) -> None:
         """Look up its columns.
+
+        Args:
+            dsn: Of the owner.
+            name: Of the feed.
+            view: What will be read of it; all when left out.
+            roles: Has a role that can read the view alone, and that reads it.
 
         Raises:
             QueryFailedError: The hot store has no such table, or is away.
+            AccessDeniedError: The policy does not fit the table.
         """
         self._dsn = dsn
         self._name = name
         try:
-            with psycopg.connect(dsn, connect_timeout=3) as connection:
+            with psycopg.connect(dsn, connect_timeout=3, autocommit=True) as connection:
                 self._types = column_names(connection, name)
+                if not self._types:
+                    raise QueryFailedError(f"live.{name} has no rows yet; `tidemill run --lane fast` writes it.")
+                if view is not None and roles is not None:
+                    fit(view, self._types)
+                    self._dsn = roles.reader(connection, name, view, self._types)
         except psycopg.OperationalError as error:
             raise QueryFailedError("The hot store does not answer; `tidemill status` shows the servers.") from error
-        if not self._types:
-            raise QueryFailedError(f"live.{name} has no rows yet; `tidemill run --lane fast` writes it.")
 
     @property
     def columns(self) -> Sequence[str]:
@@ -117,10 +130,15 @@ def hot(settings: Settings) -> Callable[[str, int | None], HotSource]:
 
     def open_source(full_name: str, version: int | None) -> HotSource:
         if version is not None:
-            raise QueryFailedError(f"{full_name} has no versions: it holds what is now.")
+            raise no_versions(full_name)
         return HotSource(dsn, full_name.removeprefix("live."))
 
     return open_source
+
+
+def no_versions(full_name: str) -> QueryFailedError:
+    """Return what is said to who asks for a version of a live table."""
+    return QueryFailedError(f"{full_name} has no versions: it holds what is now.")
 
 
 def _parameters(values: Sequence[int | str]) -> RecordBatch:

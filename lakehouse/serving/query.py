@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time
 from decimal import Decimal
 from math import isfinite
@@ -35,6 +35,7 @@ class QueryResult:
         versions: ``layer.name`` → the Delta version that was read.
         seconds: How long it took.
         truncated: There are more rows than were asked for.
+        cached: It was given before.
     """
 
     columns: tuple[str, ...]
@@ -43,6 +44,7 @@ class QueryResult:
     versions: dict[str, int]
     seconds: float
     truncated: bool
+    cached: bool = False
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the rows as Python values."""
@@ -59,7 +61,14 @@ class QueryResult:
             "truncated": self.truncated,
             "versions": self.versions,
             "seconds": round(self.seconds, 3),
+            "cached": self.cached,
         }
+
+
+Remembered = Callable[
+    [Statement, Mapping[str, int | None], Mapping[str, Any] | Sequence[Any] | None, int, Callable[[], QueryResult]], QueryResult
+]
+"""Knows answers: called with the query, its tables' versions, its parameters, its limit, and what works it out."""
 
 
 def plain(value: Any, whole: Callable[[int], Any] = int) -> Any:
@@ -112,6 +121,7 @@ def answer(
     limit: int = 1000,
     timeout: float = 60.0,
     max_bytes: int | None = None,
+    remembered: Remembered | None = None,
     cancel: Cancel | None = None,
 ) -> QueryResult:
     """Answer one SELECT.
@@ -125,6 +135,7 @@ def answer(
         limit: Most rows to return; 0: only say what columns there are.
         timeout: Seconds after which it is given up.
         max_bytes: Bytes of files that it may read, about; ``None``: any number.
+        remembered: What knows answers that were given before.
         cancel: What gives it up before.
 
     Raises:
@@ -147,6 +158,12 @@ def answer(
             names = statement.tables
             opened = list(pool.map(lambda name: open_source(name, (versions or {}).get(name)), names))
         tables = dict(zip(names, opened, strict=True))
+        if remembered is None or not limit:
+            return execute(tables)
+        found = {name: table.version for name, table in tables.items()}
+        return replace(remembered(statement, found, parameters, limit, lambda: execute(tables)), seconds=monotonic() - start)
+
+    def execute(tables: Mapping[str, Source]) -> QueryResult:
         if max_bytes is not None and limit:
             _weigh(statement, tables, max_bytes)
         columns, types, table = _execute(connection, statement, tables, limit, parameters)

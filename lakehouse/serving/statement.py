@@ -49,6 +49,19 @@ _DENIED_FUNCTIONS = {
     "write_log",
 }
 
+_CLOCKS = frozenset(
+    {
+        "age",
+        "current_date",
+        "current_localtime",
+        "current_localtimestamp",
+        "current_time",
+        "current_timestamp",
+        "localtime",
+        "localtimestamp",
+    }
+)
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -60,6 +73,8 @@ class Statement:
         bare: Names written without their layer → ``layer.name``.
         columns: Lower-case names that may be columns of these tables; ``None``: it may use any.
         filters: ``layer.name`` → conditions that every row it uses of that table fulfils.
+        digest: The same for texts that are the same query, however they are written; hexadecimal.
+        is_stable: Whether it answers the same of the same rows: it looks at no clock and draws no random numbers.
     """
 
     sql: str
@@ -67,6 +82,8 @@ class Statement:
     bare: Mapping[str, str]
     columns: frozenset[str] | None
     filters: Mapping[str, tuple[Condition, ...]]
+    digest: str
+    is_stable: bool
 
 
 def check(sql: str, known: Collection[str], connection: duckdb.DuckDBPyConnection, *, with_parameters: bool = False) -> Statement:
@@ -104,6 +121,8 @@ def check(sql: str, known: Collection[str], connection: duckdb.DuckDBPyConnectio
         bare={_path(node)[0]: resolved[id(node)] for node in sources if id(node) in resolved and len(_path(node)) == 1},
         columns=_columns(nodes, {_alias(node) for node in sources}),
         filters=filters,
+        digest=_digest(root),
+        is_stable=not any(_is_unstable(node) for node in nodes),
     )
 
 
@@ -139,12 +158,37 @@ def fingerprint(sql: str) -> str:
     except (QueryRefusedError, QueryFailedError):
         return "unreadable"
     for node in _nodes(tree):
-        node.pop("query_location", None)
         if node.get("class") == "CONSTANT":
             kind = node.get("type")
             node.clear()
             node["type"] = kind
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(tree)[:16]
+
+
+def _digest(tree: Node) -> str:
+    """Return the digest of a tree, from which it takes where in the text each part stands."""
+    for node in _nodes(tree):
+        for place in ("query_location", "query_location_length"):
+            node.pop(place, None)
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def _is_unstable(node: Node) -> bool:
+    if node.get("sample"):
+        return True
+    # Some functions are written like columns: CURRENT_DATE. A column of such a name only costs its place among kept answers.
+    named = [node.get("function_name"), *(node.get("column_names") or ())[:1]]
+    return any(str(name or "").lower() in _unstable_functions() for name in named)
+
+
+@cache
+def _unstable_functions() -> frozenset[str]:
+    """Return the functions of which DuckDB does not say that they answer the same the next time: macros are among them."""
+    with _parser().cursor() as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE stability IS DISTINCT FROM 'CONSISTENT'"
+        )
+        return frozenset(name for (name,) in rows.fetchall()) | _CLOCKS
 
 
 def parameter_names(sql: str) -> list[str]:
@@ -229,7 +273,7 @@ def _columns(nodes: Collection[Node], aliases: Collection[str]) -> frozenset[str
     """Return every name that may be a column: too many do no harm, one too few would."""
     names: set[str] = set()
     for node in nodes:
-        kind = node.get("type")
+        kind = str(node.get("type"))  # a sample's size has an object there
         if kind in {"STAR", "POSITIONAL_REFERENCE", "PIVOT", "SHOW_REF"} or node.get("ref_type") == "NATURAL":
             return None
         if kind == "BASE_TABLE" and node["column_name_alias"]:

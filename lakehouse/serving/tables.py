@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -129,6 +131,37 @@ def open_table(name: str, location: Location, version: int | None) -> DeltaTable
 def lake(locate: Callable[[str], Location]) -> Callable[[str, int | None], DeltaSource]:
     """Return the function that opens a table of the lake, by ``layer.name``, at a version or at its newest."""
     return lambda name, version: DeltaSource(open_table(name, locate(name), version))
+
+
+class Recent:
+    """Opens tables of the lake for many who ask at once: each one's newest version is looked for once in a while."""
+
+    def __init__(self, open_source: Callable[[str, int | None], DeltaSource], seconds: float) -> None:
+        """Open by another function.
+
+        Args:
+            open_source: Opens a table, by ``layer.name``, at a version or at its newest.
+            seconds: How old the newest version may be.
+        """
+        self._open = open_source
+        self._seconds = seconds
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._held: dict[str, tuple[float, DeltaSource]] = {}
+
+    def __call__(self, name: str, version: int | None) -> DeltaSource:
+        """Return a table; one that others are opening now is opened once."""
+        if version is not None:
+            return self._open(name, version)
+        with self._guard:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            opened_at, source = self._held.get(name, (-float("inf"), None))
+            if source is None or time.monotonic() - opened_at > self._seconds:
+                opened_at = time.monotonic()
+                source = self._open(name, None)
+                self._held[name] = opened_at, source
+            return source
 
 
 class Scan:

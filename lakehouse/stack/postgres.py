@@ -69,7 +69,8 @@ class Postgres(Server):
             name, password = sql.Identifier(_NAME), sql.Literal(encrypted.decode())
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [_NAME]).fetchone():
                 connection.execute(sql.SQL("CREATE ROLE {} LOGIN REPLICATION").format(name))
-            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, password))
+            # It makes roles that read live tables as a policy shows them.
+            connection.execute(sql.SQL("ALTER ROLE {} CREATEROLE PASSWORD {}").format(name, password))
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_NAME]).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
 

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+import valkey
+
 from lakehouse.control import Control
 from lakehouse.security.audit import Audit
 from lakehouse.security.identity import Identity
 from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.keys import mask_key
+from lakehouse.serving.gateway.cache import Cache
 from lakehouse.serving.gateway.endpoint import Endpoint
 from lakehouse.serving.gateway.gateway import Gateway
 from lakehouse.settings import Settings
@@ -50,5 +53,7 @@ def opened(workspace: Workspace, settings: Settings, endpoint: Endpoint) -> Iter
     with closing(Control(settings.require("postgres"))) as control:
         objects = Objects(settings)
         objects.ensure_bucket()
-        with closing(Audit(control, objects)) as audit:
-            yield Door(Gateway(workspace, settings, audit, mask_key(workspace)), identity, issuer)
+        client = valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=1, socket_connect_timeout=1)
+        with closing(Audit(control, objects)) as audit, client:
+            cache = Cache(client, settings.gateway.cache_seconds) if settings.gateway.cache_seconds else None
+            yield Door(Gateway(workspace, settings, audit, mask_key(workspace), cache), identity, issuer)

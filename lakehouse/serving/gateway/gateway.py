@@ -7,18 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lakehouse.errors import AuthenticationError, TidemillError, UnknownNameError
+from lakehouse.errors import AuthenticationError, UnknownNameError
 from lakehouse.livetables import served_tables
 from lakehouse.security.audit import Audit
+from lakehouse.security.hotroles import HotRoles
 from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.policy import FILE, Policy, View
 from lakehouse.security.users import User
+from lakehouse.serving.gateway.cache import Cache, Remembered
 from lakehouse.serving.governed import GovernedSource, govern
-from lakehouse.serving.hot import hot
+from lakehouse.serving.hot import HotSource, no_versions
 from lakehouse.serving.query import QueryResult, answer
 from lakehouse.serving.sandbox import Cancel
 from lakehouse.serving.statement import fingerprint
-from lakehouse.serving.tables import Source, lake, lake_locator
+from lakehouse.serving.tables import Recent, Source, lake, lake_locator
 from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
 
@@ -47,7 +49,7 @@ class Question:
 class Gateway:
     """A workspace's data, as its policy shows it; safe to share between threads."""
 
-    def __init__(self, workspace: Workspace, settings: Settings, audit: Audit, master: bytes) -> None:
+    def __init__(self, workspace: Workspace, settings: Settings, audit: Audit, master: bytes, cache: Cache | None = None) -> None:
         """Open the door.
 
         Args:
@@ -55,6 +57,7 @@ class Gateway:
             settings: Where the servers are.
             audit: Where it is written down.
             master: The secret that keys of masks are made of.
+            cache: Answers that were given before; ``None``: none are kept.
 
         Raises:
             PolicyError: The policy is missing or wrong.
@@ -63,8 +66,10 @@ class Gateway:
         self._audit = audit
         self._master = master
         self._max_bytes = settings.gateway.max_mb * 1_000_000
-        self._lake = lake(lake_locator(settings))
-        self._hot = hot(settings)
+        self._lake = Recent(lake(lake_locator(settings)), settings.gateway.fresh_seconds)
+        self._cache = cache
+        self._dsn = settings.require("postgres")
+        self._roles = HotRoles(self._dsn, master)
         self._guard = threading.Lock()
         self._policy = Policy.load(workspace)
         self._read = self._stamp()
@@ -125,13 +130,21 @@ class Gateway:
                 limit=question.limit,
                 timeout=question.timeout,
                 max_bytes=self._max_bytes,
+                remembered=Remembered(self._cache, user.tenant, views, read) if self._cache else None,
                 cancel=cancel,
             )
-        except TidemillError as error:
+        except Exception as error:
             self._audit.record({**entry, "tables": read, "outcome": type(error).__name__})
             raise
         self._audit.record(
-            {**entry, "tables": read, "versions": result.versions, "rows": result.table.num_rows, "outcome": "answered"}
+            {
+                **entry,
+                "tables": read,
+                "versions": result.versions,
+                "rows": result.table.num_rows,
+                "cached": result.cached,
+                "outcome": "answered",
+            }
         )
         return result
 
@@ -181,7 +194,11 @@ class Gateway:
         """Return what opens tables behind their views, and notes which columns are read."""
 
         def open_source(name: str, version: int | None) -> Source:
-            return self._hot(name, version) if name.startswith("live.") else self._lake(name, version)
+            if not name.startswith("live."):
+                return self._lake(name, version)
+            if version is not None:
+                raise no_versions(name)
+            return HotSource(self._dsn, name.removeprefix("live."), views[name], self._roles)
 
         def note(name: str, columns: Sequence[str]) -> None:
             read[name] = list(columns)

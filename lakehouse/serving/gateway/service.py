@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
+import psycopg
 import uvicorn
 from fastapi import FastAPI
 
 from lakehouse.errors import SettingsError
+from lakehouse.security.hotroles import HotRoles
 from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.keys import mask_key
 from lakehouse.security.policy import Policy
@@ -56,6 +58,8 @@ class GatewayService:
 
     def run(self, on_start: Callable[[], None]) -> None:
         """Answer until SIGTERM or Ctrl-C."""
+        with suppress(psycopg.Error):  # roles of policies that are no more; whoever cannot make any says so when it needs one
+            HotRoles(self._settings.require("postgres"), mask_key(self._workspace)).drop_all()
         with opened(self._workspace, self._settings, self.endpoint) as door:
             server = FlightServer(self.endpoint.flight, door, self._settings.gateway)
             try:

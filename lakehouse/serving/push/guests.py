@@ -139,8 +139,7 @@ class Guests:
 
     def _shared(self, view: View, types: Mapping[str, str]) -> Shown:
         """Return what rows are made of for all whose view is the same: their work is shared."""
-        columns = None if view.columns is None else sorted(view.columns)
-        key = repr((view.table, view.tenant, columns, sorted(view.masks.items()), view.rows, sorted(types.items())))
+        key = repr((view.key, sorted(types.items())))
         with self._guard:
             if (shown := self._shown.get(key)) is None:
                 shown = self._shown[key] = Shown(view, types, mask_key(self._workspace))

@@ -55,6 +55,11 @@ def ask(lake: Path, sql: str, **options: object) -> QueryResult:
     return run_query(sql, KNOWN, lambda name: Location(str(lake / name.replace(".", "/"))), **options)  # type: ignore[arg-type]
 
 
+def test_a_sample_is_answered(lake: Path) -> None:
+    assert len(ask(lake, "SELECT id FROM silver.flights USING SAMPLE 5").rows()) == 5
+    assert ask(lake, "SELECT count(*) FROM silver.flights TABLESAMPLE 0 PERCENT").rows() == [(0,)]
+
+
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [
