@@ -20,17 +20,27 @@ def verify(as_json: Json = False) -> None:
     from lakehouse.control import Control
     from lakehouse.errors import AuditError
     from lakehouse.security import audit as log
+    from lakehouse.serving.carried import carried
     from lakehouse.settings import Settings
     from lakehouse.storage.objects import Objects
     from lakehouse.workspace import Workspace
 
     settings = Settings.load(Workspace.find())
     with closing(Control(settings.require("postgres"))) as control:
-        count, breaks = log.verify(control, Objects(settings))
+        inside = carried(settings)
+        count, breaks = log.verify(control, Objects(settings), inside)
     if as_json:
-        print_json({"entries": count, "breaks": [{"writer": x.writer, "number": x.number, "what": x.what} for x in breaks]})
+        print_json(
+            {
+                "entries": count,
+                "carried": len(inside),
+                "breaks": [{"writer": x.writer, "number": x.number, "what": x.what} for x in breaks],
+            }
+        )
     elif not breaks:
-        console.print(f"[green]✓[/] {count:,} entries, each one bound to the one before it.")
+        console.print(
+            f"[green]✓[/] {count:,} entries, each one bound to the one before it; the lake has {len(inside):,} of them."
+        )
     if breaks:
         found = "; ".join(f"entry {x.number} of writer {x.writer} {x.what}" for x in breaks)
         raise AuditError(f"The audit log does not hold: {found}.")

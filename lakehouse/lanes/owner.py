@@ -1,6 +1,7 @@
 """The owner of the tables: the lake lane, and all that must go through its one writer.
 
-Validation on a cadence, compaction, and what operators ask for from other processes (``tidemill rebuild``) happen here.
+Validation on a cadence, the audit log's way to the lake, compaction, and what operators ask for from other processes (``tidemill
+rebuild``) happen here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lakehouse.catalog import TableSpec
 from lakehouse.errors import TidemillError
 from lakehouse.lanes.context import Context
 from lakehouse.lanes.lake import LakeLane
+from lakehouse.lanes.trail import Trail
 from lakehouse.quality import append_results, load, prune_results, validate
 from lakehouse.storage.warm import latest_version
 
@@ -36,12 +38,14 @@ class Owner:
         self._validated_at = time.monotonic()
         self._validation: threading.Thread | None = None
         self._looked_at = 0.0
+        self._trail = Trail(context)
 
     def run_once(self, on_table: Callable[[str, str], None] = lambda *_: None) -> dict[str, str]:
         """Bring all tables up to date, validate what landed, and stop; returns the tables that stopped, with the reason."""
         self.lane.run_once(on_table)
         on_table("quality", "running")
         self.validate()
+        self._trail.carry()
         on_table("quality", "done")
         return self.lane.stopped_tables
 
@@ -115,9 +119,10 @@ class Owner:
             self._validation.start()
 
     def _validate_quietly(self) -> None:
-        """Validate; what goes wrong is shown with the tables, and the next cadence tries again."""
+        """Validate, and carry the audit log; what goes wrong is shown with the tables, and the next cadence tries again."""
         try:
             self.validate()
+            self._trail.carry()
             self._context.control.say("quality", "running")
         except Exception as error:  # a validation that fails must not stop the tables
             self._context.control.say("quality", "paused", f"{type(error).__name__}: {error}")

@@ -2,7 +2,8 @@
 
 Each process that writes has a chain of its own in PostgreSQL: an entry's hash covers its text, its number and the hash of the one
 before. The head of each chain is put into the object store, which has other credentials, so that whoever can change the database
-cannot also change what it should end with. :func:`verify` finds an entry that was changed, left out, moved, or cut off the end.
+cannot also change what it should end with. The lake lane carries entries to a Delta table there. :func:`verify` finds an entry that was
+changed, left out, moved, or cut off the end, and one that is another than was carried.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import logging
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ from lakehouse.errors import AuditError
 from lakehouse.storage.objects import Objects
 
 log = logging.getLogger(__name__)
+
+CARRIED = "audit_log"
+"""The Delta table that the lake lane carries entries to, below the lake's root."""
 
 _ANCHOR_SECONDS = 1.0
 _FIRST = "0" * 64
@@ -135,15 +139,26 @@ def chained(before: str, writer: str, number: int, text: str) -> str:
     return hashlib.sha256(f"{before}\n{writer}\n{number}\n{text}".encode()).hexdigest()
 
 
-def verify(control: Control, objects: Objects) -> tuple[int, list[Break]]:
-    """Go through all chains; returns how many entries there are, and where a chain does not hold."""
+def verify(control: Control, objects: Objects, carried: Iterable[tuple[str, int, str]] = ()) -> tuple[int, list[Break]]:
+    """Go through all chains.
+
+    Args:
+        control: Where entries are.
+        objects: Where heads are.
+        carried: Writer, number and hash of each entry that the lake has.
+
+    Returns:
+        How many entries there are, and where a chain does not hold.
+    """
     control.run(_SCHEMA)
+    others = set(carried)
     heads = {str(row["writer"]): None for row in control.run("SELECT DISTINCT writer FROM tidemill.audit")}
     anchors = {name: objects.read_json(f"audit/{name}.json") for name in {*heads, *_anchored(objects)}}
     count, breaks = 0, []
     for writer, anchor in sorted(anchors.items()):
         rows = control.run("SELECT number, entry, hash FROM tidemill.audit WHERE writer = %s ORDER BY number", (writer,))
         count += len(rows)
+        others -= {(writer, row["number"], row["hash"]) for row in rows}
         before = _FIRST
         hashes: dict[int, str] = {}
         for position, row in enumerate(rows, 1):
@@ -161,6 +176,7 @@ def verify(control: Control, objects: Objects) -> tuple[int, list[Break]]:
                 breaks.append(Break(writer, len(rows) + 1, f"is missing, and so are all up to {anchor['number']}"))
             elif hashes[anchor["number"]] != anchor["hash"]:
                 breaks.append(Break(writer, anchor["number"], "is another one than its head in the object store says"))
+    breaks += [Break(writer, number, "is another one than the lake has") for writer, number, _ in sorted(others)]
     return count, breaks
 
 

@@ -59,7 +59,7 @@ def save(report: dict[str, Any], folder: Path) -> list[Path]:
         axes.annotate(
             f"{label}: {knee:,} clients",
             (knee, TOO_OLD_MS / 1e3),
-            xytext=(-8, 8),
+            xytext=(-8, -50 if name == "push" else 8),  # below its own line, and clear of the other one
             textcoords="offset points",
             ha="right",
             color=_COLOURS[name],

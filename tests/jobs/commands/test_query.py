@@ -65,6 +65,7 @@ def test_json_is_one_object() -> None:
     shown = json.loads(result.stdout)
     assert shown.pop("seconds") >= 0
     assert shown == {
+        "cached": False,
         "columns": ["carrier", "delay", "n", "big"],
         "types": ["VARCHAR", "DOUBLE", "BIGINT", "HUGEINT"],
         "rows": [["AA", 1.5, 1, 1], ["ü\x1b[31m", None, 2, 2], [None, None, 3, 3]],
