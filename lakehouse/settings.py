@@ -123,6 +123,7 @@ class OidcSettings(_Section):
     algorithms: list[str] = Field(["RS256", "ES256", "Ed25519"], description="Signatures that count; none with a shared secret.")
     tenant_claim: str = Field("tenant", description="Claim that names the user's tenant.")
     roles_claim: str = Field("roles", description="Claim that lists the user's roles.")
+    redirects: list[str] = Field([], description="Addresses that the local issuer sends people back to, beside this machine's.")
     leeway_seconds: int = Field(30, ge=0, description="By how much the provider's clock may differ.")
     keys_seconds: float = Field(300, gt=0, description="How long the provider's keys are kept before they are fetched again.")
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
+import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
+from cachetools import TTLCache
+from itsdangerous import BadData, URLSafeTimedSerializer
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
+from joserfc.util import urlsafe_b64encode
+from pydantic import BaseModel, Field
 
 from lakehouse.errors import AuthenticationError, SettingsError
 from lakehouse.security.users import User, local_users
@@ -18,10 +24,27 @@ from lakehouse.workspace import Workspace
 
 _ALGORITHM = "Ed25519"
 _SECONDS = 3_600
+_CODE_SECONDS = 60
+
+
+class AuthorizationRequest(BaseModel):
+    """What an application asks for when it sends somebody here to sign in (RFC 6749, 4.1.1, with RFC 7636)."""
+
+    client_id: str = Field(min_length=1, max_length=200)
+    redirect_uri: str = Field(max_length=2_000)
+    response_type: Literal["code"]
+    code_challenge: str = Field(pattern=r"^[A-Za-z0-9_-]{43}$")
+    code_challenge_method: Literal["S256"]
+    state: str = Field("", max_length=4_000)
+    nonce: str = Field("", max_length=500)
 
 
 class LocalIssuer:
-    """Signs tokens for a workspace's own users."""
+    """Signs tokens for a workspace's own users.
+
+    Attributes:
+        form_secret: What processes that share the key sign forms with.
+    """
 
     def __init__(self, workspace: Workspace, url: str, settings: OidcSettings) -> None:
         """Read the key and the passwords, which are made on first use.
@@ -48,6 +71,11 @@ class LocalIssuer:
             self.passwords = {name: held.get("passwords", {}).get(name) or secrets.token_urlsafe(12) for name in self._users}
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise SettingsError(f"{file} cannot be read ({error}); delete it, and users get other passwords.") from error
+        # Processes that share the key take each other's codes; that one is used twice is seen by each for itself.
+        self.form_secret = hashlib.sha256(f"codes {key['d']}".encode()).hexdigest()
+        self._codes = URLSafeTimedSerializer(self.form_secret, salt="code")
+        self._used: TTLCache[str, bool] = TTLCache(10_000, 2 * _CODE_SECONDS)
+        self._guard = threading.Lock()
         found = {"key": key, "passwords": self.passwords}
         if found != held:
             file.parent.mkdir(exist_ok=True)
@@ -58,8 +86,15 @@ class LocalIssuer:
         return {
             "issuer": self.url,
             "jwks_uri": f"{self.url}/keys",
+            "authorization_endpoint": f"{self.url}/authorize",
             "token_endpoint": f"{self.url}/token",
-            "grant_types_supported": ["password"],
+            "userinfo_endpoint": f"{self.url}/userinfo",
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "scopes_supported": ["openid"],
+            "grant_types_supported": ["authorization_code", "password"],
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["none"],
             "id_token_signing_alg_values_supported": [_ALGORITHM],
         }
 
@@ -78,8 +113,34 @@ class LocalIssuer:
             raise AuthenticationError("Name or password is wrong.")
         return self.token(self._users[name])
 
-    def token(self, user: User) -> str:
-        """Return a token for a user, for an hour."""
+    def code(self, name: str, asked: AuthorizationRequest) -> str:
+        """Return what an application may change for tokens of a user who has signed in, once and within a minute."""
+        return self._codes.dumps({"name": name, "id": secrets.token_hex(8), **asked.model_dump()})
+
+    def redeem(self, code: str, client_id: str, redirect_uri: str, verifier: str) -> tuple[str, str]:
+        """Return an access token and an ID token for a code.
+
+        Raises:
+            AuthenticationError: It is not one, is too old, was used, is another application's, or its verifier is wrong.
+        """
+        try:
+            held = self._codes.loads(code, max_age=_CODE_SECONDS)
+        except BadData as error:
+            raise AuthenticationError("The code is not valid, or no more.") from error
+        challenge = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode()
+        fits = (held["client_id"], held["redirect_uri"]) == (client_id, redirect_uri)
+        if not fits or not secrets.compare_digest(challenge, held["code_challenge"]) or held["name"] not in self._users:
+            raise AuthenticationError("The code is not for this application.")
+        with self._guard:
+            if held["id"] in self._used:
+                raise AuthenticationError("The code was used before.")
+            self._used[held["id"]] = True
+        user = self._users[held["name"]]
+        named = {"aud": client_id} | ({"nonce": held["nonce"]} if held["nonce"] else {})
+        return self.token(user), self.token(user, **named)
+
+    def token(self, user: User, **claims_of_its_own: str) -> str:
+        """Return a token for a user, for an hour; an access token, but for claims of its own."""
         now = int(time.time())
         claims = {
             **{key: list(values) for key, values in user.attributes.items()},
@@ -90,5 +151,6 @@ class LocalIssuer:
             "exp": now + _SECONDS,
             self._settings.tenant_claim: user.tenant,
             self._settings.roles_claim: list(user.roles),
+            **claims_of_its_own,
         }
         return jwt.encode({"alg": _ALGORITHM, "kid": self._key.kid}, claims, self._key, algorithms=[_ALGORITHM])

@@ -6,11 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, OAuth2PasswordRequestForm
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,14 +25,13 @@ from lakehouse.errors import (
     TidemillError,
     UnknownNameError,
 )
-from lakehouse.security.identity import Identity
-from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.policy import View
-from lakehouse.security.users import User
 from lakehouse.serving.gateway.answers import FORMATS
+from lakehouse.serving.gateway.caller import Known
 from lakehouse.serving.gateway.details import Detail, Details
 from lakehouse.serving.gateway.door import Door
-from lakehouse.serving.gateway.gateway import Gateway, Question
+from lakehouse.serving.gateway.gateway import Question
+from lakehouse.serving.gateway.signon import router
 from lakehouse.serving.gateway.turns import Turns
 from lakehouse.serving.sandbox import Cancel
 from lakehouse.settings import GatewaySettings
@@ -51,7 +49,6 @@ _STATUS: dict[type[TidemillError], int] = {
     SettingsError: 503,
     AuditError: 503,
 }
-WRONG_SECONDS = 0.5  # until one who guesses may guess again on the same connection
 _GLANCE = 0.2  # seconds between two looks at whether the client is still there
 
 
@@ -85,19 +82,6 @@ class Live(BaseModel):
 
     url: str = Field(description="`ws://host:port`; a feed is at `/live/{feed}`.")
     feeds: list[str] = Field(description="Those that the user may see something of.")
-
-
-def known(
-    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
-) -> User:
-    """Return who asks, by their token."""
-    if bearer is None:
-        raise AuthenticationError("Send a token: Authorization: Bearer …")
-    identity: Identity = request.app.state.identity
-    return identity.user(bearer.credentials)
-
-
-Known = Annotated[User, Depends(known)]
 
 
 def make_app(
@@ -172,32 +156,8 @@ def make_app(
         return Live(url=push_url(), feeds=feeds)
 
     if door.issuer is not None:
-        _add_issuer(app, door.issuer, gateway)
+        app.include_router(router(door.issuer, gateway, door.oidc))
     return app
-
-
-def _add_issuer(app: FastAPI, issuer: LocalIssuer, gateway: Gateway) -> None:
-    """Let users of the workspace sign in with their passwords, and everybody see the keys."""
-
-    @app.get("/.well-known/openid-configuration", tags=["sign-on"])
-    async def configuration() -> dict[str, Any]:
-        """Describe the provider."""
-        return issuer.configuration()
-
-    @app.get("/keys", tags=["sign-on"])
-    async def keys() -> dict[str, Any]:
-        """Return the keys of its signatures."""
-        return issuer.keys()
-
-    @app.post("/token", tags=["sign-on"])
-    async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> dict[str, Any]:
-        """Return a token for a name and a password."""
-        try:
-            found = await asyncio.to_thread(gateway.sign_in, issuer, form.username, form.password)
-        except AuthenticationError:
-            await asyncio.sleep(WRONG_SECONDS)
-            raise
-        return {"access_token": found, "token_type": "bearer", "expires_in": 3_600}
 
 
 async def _unless_gone(is_gone: Callable[[], Awaitable[bool]], cancel: Cancel, working: asyncio.Future[bytes]) -> bytes:

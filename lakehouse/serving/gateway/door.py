@@ -16,7 +16,7 @@ from lakehouse.security.keys import mask_key
 from lakehouse.serving.gateway.cache import Cache
 from lakehouse.serving.gateway.endpoint import Endpoint
 from lakehouse.serving.gateway.gateway import Gateway
-from lakehouse.settings import Settings
+from lakehouse.settings import OidcSettings, Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
@@ -29,11 +29,13 @@ class Door:
         gateway: Answers.
         identity: Knows users by their tokens.
         issuer: Signs in the workspace's own users; ``None`` where another provider does.
+        oidc: What tokens must say.
     """
 
     gateway: Gateway
     identity: Identity
     issuer: LocalIssuer | None
+    oidc: OidcSettings
 
 
 @contextmanager
@@ -56,4 +58,4 @@ def opened(workspace: Workspace, settings: Settings, endpoint: Endpoint) -> Iter
         client = valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=1, socket_connect_timeout=1)
         with closing(Audit(control, objects)) as audit, client:
             cache = Cache(client, settings.gateway.cache_seconds) if settings.gateway.cache_seconds else None
-            yield Door(Gateway(workspace, settings, audit, mask_key(workspace), cache), identity, issuer)
+            yield Door(Gateway(workspace, settings, audit, mask_key(workspace), cache), identity, issuer, settings.oidc)

@@ -37,6 +37,7 @@ from lakehouse.serving.gateway import flight_catalog as catalog
 from lakehouse.serving.gateway.door import Door
 from lakehouse.serving.gateway.flight_messages import pack, plain, unpack
 from lakehouse.serving.gateway.gateway import Question
+from lakehouse.serving.gateway.signon import WRONG_SECONDS
 from lakehouse.serving.gateway.turns import Turns
 from lakehouse.serving.query import QueryResult
 from lakehouse.serving.sandbox import Cancel
@@ -49,7 +50,6 @@ PURPOSE = "x-tidemill-purpose"
 """The header that says what for."""
 
 _GLANCE = 0.2  # seconds between two looks at whether the client is still there
-_WRONG_SECONDS = 0.5  # until one who guesses may guess again on the same connection
 _WHO = "who"
 _SQL = b"sql"
 
@@ -129,7 +129,7 @@ class _Doorman(flight.ServerMiddlewareFactory):  # type: ignore[misc]
         try:
             return self._door.gateway.sign_in(issuer, name, password)
         except AuthenticationError:
-            time.sleep(_WRONG_SECONDS)
+            time.sleep(WRONG_SECONDS)
             raise
 
 
