@@ -14,6 +14,7 @@ import panel as pn
 
 from apps.pages import titles
 from lakehouse.serving.operations import TidemillError, Workspace
+from lakehouse.serving.visitors import Visitor
 
 REFRESH_SECONDS = 2.0
 _HERE = Path(__file__).parent
@@ -40,13 +41,14 @@ class Section:
     kind: Literal["plain", "card", "half", "third"] = "card"
 
 
-def frame(name: str, workspace: Workspace, sections: Sequence[Section]) -> pn.Template:
+def frame(name: str, workspace: Workspace, sections: Sequence[Section], who: Visitor | None = None) -> pn.Template:
     """Return a page.
 
     Args:
         name: Name of its folder.
         workspace: The workspace that it shows.
         sections: What is on it, in order.
+        who: Who signed in to see it.
     """
     known = titles(workspace)
     title = known.get(name, name)
@@ -58,6 +60,8 @@ def frame(name: str, workspace: Workspace, sections: Sequence[Section]) -> pn.Te
         "name": name,
         "title": title,
         "place": workspace.name,
+        "who": who.name if who else "",
+        "signs_in": pn.config.oauth_provider is not None,
         "links": [{"name": page_name, "title": text, "href": f"./{page_name}"} for page_name, text in known.items()],
         "icon": f"data:image/svg+xml;base64,{icon}",
         "sections": [{"key": s.key, "title": s.title, "hint": s.hint, "kind": s.kind} for s in sections],

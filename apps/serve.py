@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from tornado.websocket import WebSocketClosedError
 from apps.pages import Page, load_pages
 from lakehouse.serving.density.watch import unwatch
 from lakehouse.serving.operations import ServeError, Workspace, docs_folder
+from lakehouse.serving.visitors import Provider
 
 HOME = "operations"
 DOCS = "data-docs"
@@ -50,6 +52,7 @@ class Served:
         def end() -> None:
             self._server.stop()
             self._loop.stop()
+            pn.config.oauth_provider = None  # type: ignore[misc]  # Panel keeps it for the whole process, and sets it so
 
         if self._thread.is_alive():
             self._loop.add_callback(end)
@@ -57,17 +60,19 @@ class Served:
         unwatch(self._workspace)
 
 
-def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1") -> Served:
+def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1", *, sign_in: bool = False) -> Served:
     """Serve all pages, and return when they answer.
 
     Args:
         workspace: Whose pages and figures.
         port: The port; 0: a free one.
-        address: Where to listen. Whoever reaches it sees the figures, so it should stay on this machine.
+        address: Where to listen. Without ``sign_in`` whoever reaches it sees the figures, so it should stay on this machine.
+        sign_in: Whether people sign in, at the workspace's identity provider, and see what the policy shows them.
 
     Raises:
-        ServeError: The port is taken.
+        ServeError: The port is taken, or the provider does not answer.
     """
+    provider = Provider.of(workspace) if sign_in else None
     pages = {name: _bound(page, workspace) for name, page in load_pages(workspace).items()}
     port = _claim(address, port)
     started: list[Served] = []
@@ -80,7 +85,7 @@ def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1") -> Se
         asyncio.set_event_loop(events)
         loop = IOLoop.current()
         try:
-            server = _server(workspace, pages, port, address, loop)
+            server = _server(workspace, pages, port, address, loop, provider)
         except BaseException as error:  # handed to the caller
             failed.append(error)
             ready.set()
@@ -98,7 +103,7 @@ def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1") -> Se
     return started[0]
 
 
-def _server(workspace: Workspace, pages: dict[str, Any], port: int, address: str, loop: IOLoop) -> Any:
+def _server(workspace: Workspace, pages: dict[str, Any], port: int, address: str, loop: IOLoop, provider: Provider | None) -> Any:
     # That a visitor left while a message was on its way is no news.
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
     docs = docs_folder(workspace)
@@ -110,14 +115,32 @@ def _server(workspace: Workspace, pages: dict[str, Any], port: int, address: str
         # A page of another origin must not read the figures through the visitor's browser.
         websocket_origin=[f"{address}:{port}", f"localhost:{port}"],
         loop=loop,
-        static_dirs={DOCS: str(docs)},
+        # They show values of rows, and are served without asking who is there.
+        static_dirs={} if provider else {DOCS: str(docs)},
         extra_patterns=[(r"/", RedirectHandler, {"url": f"/{HOME}", "permanent": False})],
         # Whoever has a page open is seen to leave within seconds.
         check_unused_sessions_milliseconds=5_000,
         unused_session_lifetime_milliseconds=15_000,
+        **(_signing_in(provider, f"http://{address}:{port}") if provider else {}),
     )
     server.start()
     return server
+
+
+def _signing_in(provider: Provider, url: str) -> dict[str, Any]:
+    """Return what makes Panel send visitors to a provider: the authorization code flow with PKCE."""
+    return {
+        "oauth_provider": "auth_code",
+        "oauth_key": "tidemill-pages",
+        "oauth_extra_params": {
+            "AUTHORIZE_URL": provider.authorize_url,
+            "TOKEN_URL": provider.token_url,
+            "scope": ["openid"],
+        },
+        "oauth_redirect_uri": f"{url}/login",
+        "oauth_jwt_user": "sub",
+        "cookie_secret": secrets.token_hex(32),  # who is signed in signs in again after a restart, without a word
+    }
 
 
 def _complain(events: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

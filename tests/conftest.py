@@ -19,7 +19,7 @@ from lakehouse.stack import supervisor
 from lakehouse.workspace import Workspace
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are files, not packages; this makes lakes.py and its like importable
-pytest_plugins = ["browsing", "lakes", "pushes", "sightings"]
+pytest_plugins = ["browsing", "lakes", "pushes", "sightings", "coasts"]  # which imports the two before it
 
 TIMESCALEDB = "TIDEMILL_TEST_TIMESCALEDB"
 """The environment variable with the address of a database that has the extension."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from apps.frame import Section, frame, keep_fresh
 from apps.operations import data
+from apps.visitor import present, turned_away
 from lakehouse.serving.operations import Snapshot, TidemillError, Workspace, operations
 from widgets.banner import Alert, banner
 from widgets.bars import bars
@@ -20,12 +22,21 @@ _LIVE = ("banner", "pipeline", "tables", "feeds", "reasons", "undeclared", "qual
 
 def page(workspace: Workspace) -> Any:
     """Return the page of one visitor."""
+    try:
+        who = present(workspace)
+    except TidemillError as error:
+        return turned_away("operations", workspace, error)
+    if who is not None and not who.sees_all:
+        return turned_away(
+            "operations", workspace, "Operations counts all rows of all tables, so it is for those who may see them."
+        )
     source = operations(workspace)
     live = {key: Live() for key in _LIVE}
     rate, lag = Timeline("rows_per_second", "rows/s"), Timeline("lag", "rows")
 
     def show(snapshot: Snapshot) -> None:
-        for key, html in views(snapshot).items():
+        # Data Docs are served to the operator alone.
+        for key, html in views(snapshot if who is None else replace(snapshot, docs=False)).items():
             live[key].html = html
         history = data.local_time(snapshot.history)
         rate.show(history)
@@ -53,6 +64,7 @@ def page(workspace: Workspace) -> Any:
             Section("quality", live["quality"], "Last validations", kind="third"),
             Section("servers", live["servers"], "Servers"),
         ],
+        who,
     )
 
 

@@ -72,7 +72,8 @@ class Shown:
         """Return what is seen of a row; ``None``: nothing."""
         if not all(_fulfils(row.get(name), test) for name, test in self._tests):
             return None
-        return {name: None if (value := row.get(name)) is None else show(value) for name, show in self._values.items()}
+        names = dict.fromkeys([*(name for name in row if name in self._values), *self._values])  # in the order that they came in
+        return {name: None if (value := row.get(name)) is None else self._values[name](value) for name in names}
 
     def _masking(self, mask: Mask | None, kind: str) -> Callable[[Any], Any]:
         """Return what is done to a value that is there."""

@@ -6,21 +6,21 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
 import httpx2 as httpx
 import pytest
+from coasts import POLICY
 from joserfc import jwt
 from joserfc.jwk import OKPKey
-from live_lanes import running
-from pushes import Lane, heard, hello, pushing, talk
+from pushes import Lane, heard, hello, talk
 from sightings import wait_for
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lakehouse.control import Control
-from lakehouse.errors import PolicyError, SettingsError
+from lakehouse.errors import PolicyError
 from lakehouse.serving.client import Change
 from lakehouse.serving.gateway.client import Client
 from lakehouse.serving.gateway.endpoint import Endpoint
@@ -28,42 +28,6 @@ from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
 
 pytestmark = pytest.mark.integration
-
-POLICY = """
-roles:
-  keeper:
-    - {tables: ["*"], columns: "*"}
-  watcher:
-    - tables: [live.gulls]
-      columns: [id, n]
-      rows: [{column: id, in: {claim: birds}}]
-      masks: {n: {range: 10}}
-    - tables: [live.gulls_for_counting]
-      columns: "*"
-"""
-USERS = """
-users:
-  ada: {tenant: north, roles: [watcher], attributes: {birds: [g1, g2]}}
-  ben: {tenant: south, roles: [watcher], attributes: {birds: g3}}
-  eve: {tenant: south, roles: [nobody]}
-  kim: {tenant: shore, roles: [keeper]}
-"""
-
-
-@pytest.fixture
-def coast(gulls: Workspace) -> Iterator[Workspace]:
-    """The workspace of gulls, with a gateway and a push service."""
-    (gulls.root / "policy.yml").write_text(POLICY)
-    (gulls.root / "users.yml").write_text(USERS)
-    with running(gulls, "gateway") as process, pushing(gulls):
-
-        def is_ready() -> bool:
-            with suppress(SettingsError, httpx.HTTPError):
-                return httpx.get(f"{Endpoint.of(gulls).url}/ready").is_success
-            return False
-
-        wait_for(is_ready, "the gateway answers", process, 60)
-        yield gulls
 
 
 def token(workspace: Workspace, name: str) -> str:
