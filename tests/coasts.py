@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 
-import httpx2 as httpx
 import pytest
-from live_lanes import running
+from doors import gateway
 from pushes import pushing
-from sightings import wait_for
 
-from lakehouse.errors import SettingsError
-from lakehouse.serving.gateway.endpoint import Endpoint
 from lakehouse.workspace import Workspace
 
 POLICY = """
@@ -41,12 +36,5 @@ def coast(gulls: Workspace) -> Iterator[Workspace]:
     """The workspace of gulls, with a gateway and a push service."""
     (gulls.root / "policy.yml").write_text(POLICY)
     (gulls.root / "users.yml").write_text(USERS)
-    with running(gulls, "gateway") as process, pushing(gulls):
-
-        def is_ready() -> bool:
-            with suppress(SettingsError, httpx.HTTPError):
-                return httpx.get(f"{Endpoint.of(gulls).url}/ready").is_success
-            return False
-
-        wait_for(is_ready, "the gateway answers", process, 60)
+    with gateway(gulls), pushing(gulls):
         yield gulls

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import httpx2 as httpx
 import pyarrow as pa
+from live_lanes import running
+from sightings import wait_for
+
+from lakehouse.errors import SettingsError
+from lakehouse.serving.gateway.endpoint import Endpoint
+from lakehouse.workspace import Workspace
 
 POLICY = """
 roles:
@@ -73,6 +80,20 @@ def plans(flights: Annotated[DataFrame, Silver("flights")], secrets: Annotated[D
 ROWS = 9_000
 CARRIERS = ("UA", "DL", "9E")
 SignIn = Callable[[str], httpx.Client]
+
+
+@contextmanager
+def gateway(workspace: Workspace) -> Iterator[None]:
+    """Run a workspace's gateway; back when it answers."""
+    with running(workspace, "gateway") as process:
+
+        def is_ready() -> bool:
+            with suppress(SettingsError, httpx.HTTPError):
+                return httpx.get(f"{Endpoint.of(workspace).url}/ready").is_success
+            return False
+
+        wait_for(is_ready, "the gateway answers", process, 60)
+        yield
 
 
 def flights() -> pa.Table:

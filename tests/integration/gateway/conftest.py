@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 
 import httpx2 as httpx
 import pytest
 from deltalake import write_deltalake
-from doors import FILES, SignIn, flights
-from live_lanes import running, workspace_of
-from sightings import wait_for
+from doors import FILES, SignIn, flights, gateway
+from live_lanes import workspace_of
 
-from lakehouse.errors import SettingsError
 from lakehouse.serving.gateway.endpoint import Endpoint
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
@@ -33,14 +30,7 @@ def workspace(stack: tuple[Workspace, Settings], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="package")
 def url(workspace: Workspace) -> Iterator[str]:
-    with running(workspace, "gateway") as process:
-
-        def is_ready() -> bool:
-            with suppress(SettingsError, httpx.HTTPError):
-                return httpx.get(f"{Endpoint.of(workspace).url}/ready").is_success
-            return False
-
-        wait_for(is_ready, "the gateway answers", process, 60)
+    with gateway(workspace):
         yield Endpoint.of(workspace).url
 
 
