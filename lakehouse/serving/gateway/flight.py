@@ -159,7 +159,7 @@ class FlightServer(flight.FlightServerBase):  # type: ignore[misc]
     def get_flight_info(self, context: Any, descriptor: flight.FlightDescriptor) -> flight.FlightInfo:
         """Say where the answer to a command is: here."""
         with _told():
-            name, message = unpack(descriptor.command)
+            name, message = unpack(descriptor.command or b"")
             match name:
                 case "CommandStatementQuery":
                     handle = Statement(message.query).pack()
@@ -172,7 +172,7 @@ class FlightServer(flight.FlightServerBase):  # type: ignore[misc]
     def get_schema(self, context: Any, descriptor: flight.FlightDescriptor) -> flight.SchemaResult:
         """Say what columns the answer to a command has."""
         with _told():
-            name, message = unpack(descriptor.command)
+            name, message = unpack(descriptor.command or b"")
             match name:
                 case "CommandStatementQuery":
                     return flight.SchemaResult(self._describe(context, Statement(message.query)))
@@ -213,6 +213,10 @@ class FlightServer(flight.FlightServerBase):  # type: ignore[misc]
                 ]
             )
 
+    def list_flights(self, context: Any, criteria: bytes) -> Iterator[flight.FlightInfo]:
+        """List nothing: what there is is asked for by the commands of Flight SQL."""
+        return iter(())
+
     def list_actions(self, context: Any) -> list[tuple[str, str]]:
         """Say which actions there are."""
         return [("CreatePreparedStatement", "Prepare a SELECT."), ("ClosePreparedStatement", "Let go of one.")]
@@ -220,7 +224,7 @@ class FlightServer(flight.FlightServerBase):  # type: ignore[misc]
     def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Take the parameters of a prepared statement; what is answered is the statement with them."""
         with _told():
-            name, message = unpack(descriptor.command)
+            name, message = unpack(descriptor.command or b"")
             if name != "CommandPreparedStatementQuery":
                 raise QueryRefusedError("The gateway only answers SELECT; nothing can be written.")
             statement = Statement.unpack(message.prepared_statement_handle)

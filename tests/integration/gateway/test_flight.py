@@ -174,6 +174,18 @@ def test_bytes_that_mean_nothing_are_refused(ticket: bytes, where: str, sign_in:
     assert "Traceback" not in str(refusal.value)
 
 
+def test_plain_flight_finds_no_other_door(where: str, sign_in: SignIn) -> None:
+    options = flight.FlightCallOptions(headers=[(b"authorization", sign_in("root").headers["authorization"].encode())])
+    with flight.connect(where) as client:
+        assert list(client.list_flights(b"", options)) == []
+        assert {action.type for action in client.list_actions(options)} == {"CreatePreparedStatement", "ClosePreparedStatement"}
+        with pytest.raises(flight.FlightServerError, match="nothing of Flight SQL"):
+            client.get_flight_info(flight.FlightDescriptor.for_path("silver/flights"), options)
+        with pytest.raises((flight.FlightError, pa.ArrowException)):
+            writer, _ = client.do_put(flight.FlightDescriptor.for_path("silver/flights"), pa.schema([]), options)
+            writer.close()
+
+
 def test_it_is_on_record_without_what_was_asked_for(workspace: Workspace, where: str) -> None:
     with connect(workspace, "ben") as connection:
         rows(connection, "SELECT id, tail FROM flights WHERE tail = ?", ("s3cr3t",))
