@@ -1,0 +1,1 @@
+"""Tests of one gateway, which runs as long as they do."""
