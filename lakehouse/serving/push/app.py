@@ -77,6 +77,8 @@ def make_app(settings: Settings, tables: Mapping[str, LiveSpec], access: Access,
         await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
         guest = None
         try:
+            if user is None and feed not in feeds:  # a guest is told of those that they may see alone
+                raise FilterError(f"There is no live table {feed[:60]!r}; there are: {', '.join(feeds) or 'none'}.")
             async with asyncio.timeout(_FIRST_SECONDS):
                 text = await socket.receive_text()
             request = Request.model_validate(orjson.loads(text))
@@ -85,8 +87,6 @@ def make_app(settings: Settings, tables: Mapping[str, LiveSpec], access: Access,
                 if feed in feeds and not types:
                     raise SourceError("What columns there are cannot be looked up now; try again in a moment.")
                 guest = await asyncio.to_thread(guests.seat, user, feed, types, request.purpose, request.columns)
-            if feed not in feeds:
-                raise FilterError(f"There is no live table {feed[:60]!r}; there are: {', '.join(feeds) or 'none'}.")
             shown = guest.shown if guest else None
             subscriber = Subscriber(feeds[feed], request, socket.send_text, settings.push.stall_seconds, shown)
             if shown is not None:
@@ -95,6 +95,8 @@ def make_app(settings: Settings, tables: Mapping[str, LiveSpec], access: Access,
                 subscriber.check(found)
         except (WebSocketDisconnect, TimeoutError, KeyError, ValueError, FilterError, AccessDeniedError) as error:
             await _close(socket, _POLICY, _sentence(error))
+            if guest is not None:
+                await asyncio.to_thread(guests.leave, guest, 0)
             return
         except TidemillError as error:
             await _close(socket, _TRY_AGAIN, str(error))
