@@ -12,7 +12,7 @@ A live table is declared in the folder ``live/`` of a workspace, one file a feed
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -200,6 +200,11 @@ def live_names(workspace: Workspace) -> list[str]:
 def live_full_names(workspace: Workspace) -> list[str]:
     """Return ``live.name`` of all of :func:`live_names`."""
     return [f"live.{name}" for name in live_names(workspace)]
+
+
+def feeds_among(tables: Iterable[str]) -> list[str]:
+    """Return the names, without ``live.``, of the live ones among ``layer.name`` of tables."""
+    return [name.removeprefix("live.") for name in tables if name.startswith("live.")]
 
 
 def served_tables(workspace: Workspace) -> list[str]:

@@ -136,6 +136,6 @@ def _tested(test: Test, column: str) -> sql.Composable:
     values = [sql.Literal(value) for value in test.values]
     if test.operator == "in":
         return sql.SQL("{} IN ({})").format(name, sql.SQL(", ").join(values))
-    joint = sql.SQL(" AND " if test.operator == "ne" else " OR ")
+    joint = sql.SQL(" AND " if test.of_all else " OR ")
     compared = (sql.SQL("{} {} {}").format(name, sql.SQL(OPERATORS[test.operator]), value) for value in values)
     return sql.SQL("({})").format(joint.join(compared))

@@ -20,10 +20,10 @@ from joserfc.jwk import KeySet
 from lakehouse.errors import AuthenticationError, SettingsError
 from lakehouse.security.users import User, Value
 from lakehouse.settings import OidcSettings
+from lakehouse.stack.ports import LOOPBACK_NAMES
 
 _LONGEST = 16_384  # characters of a token
 _AGAIN_SECONDS = 10.0  # between two fetches that unknown keys cause: tokens come from anybody
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Identity:
@@ -42,7 +42,7 @@ class Identity:
         if not settings.issuer:
             raise SettingsError("No identity provider is known: set TIDEMILL_OIDC__ISSUER, or run `tidemill up`.")
         where = urlsplit(settings.issuer)
-        if where.scheme != "https" and where.hostname not in _LOOPBACK:
+        if where.scheme != "https" and where.hostname not in LOOPBACK_NAMES:
             raise SettingsError(f"The issuer {settings.issuer} is not reached by https.")
         self._settings = settings
         self._client = httpx.Client(transport=transport, timeout=5.0, follow_redirects=False)
@@ -101,10 +101,7 @@ class Identity:
             return self._keys
 
     def _fetch(self) -> KeySet:
-        issuer = str(self._settings.issuer).rstrip("/")
-        found = self._client.get(f"{issuer}/.well-known/openid-configuration").raise_for_status().json()
-        if str(found["issuer"]).rstrip("/") != issuer:
-            raise ValueError("another issuer answers")
+        found = discovered(self._client, str(self._settings.issuer))
         keys = self._client.get(str(found["jwks_uri"])).raise_for_status().json()
         # Symmetric ones would make the verifier a signer, and others are not for signatures.
         usable = [key for key in keys["keys"] if key.get("kty") in {"RSA", "EC", "OKP"} and key.get("use", "sig") == "sig"]
@@ -118,6 +115,21 @@ class Identity:
         attributes = {name: values for name, value in claims.items() if (values := _values(value))}
         named = tuple(role for role in roles if isinstance(role, str))
         return User(str(claims["sub"]), tenant, named, attributes, until=claims["exp"] + settings.leeway_seconds)
+
+
+def discovered(client: httpx.Client, issuer: str) -> dict[str, Any]:
+    """Return what a provider says of itself.
+
+    Raises:
+        httpx.HTTPError: It does not answer.
+        ValueError: It is another one, or says nothing that can be read.
+        KeyError: It does not say who it is.
+    """
+    issuer = issuer.rstrip("/")
+    found: dict[str, Any] = client.get(f"{issuer}/.well-known/openid-configuration").raise_for_status().json()
+    if str(found["issuer"]).rstrip("/") != issuer:
+        raise ValueError("another issuer answers")
+    return found
 
 
 def _values(claim: Any) -> tuple[Value, ...]:

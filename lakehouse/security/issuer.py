@@ -8,23 +8,26 @@ import secrets
 import threading
 import time
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from cachetools import TTLCache
 from itsdangerous import BadData, URLSafeTimedSerializer
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 from joserfc.util import urlsafe_b64encode
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from lakehouse.errors import AuthenticationError, SettingsError
 from lakehouse.security.users import User, local_users
 from lakehouse.settings import OidcSettings
+from lakehouse.stack.ports import LOOPBACK_NAMES
 from lakehouse.stack.state import write_private
 from lakehouse.workspace import Workspace
 
 _ALGORITHM = "Ed25519"
 _SECONDS = 3_600
 _CODE_SECONDS = 60
+_FORM_SECONDS = 600
 
 
 class AuthorizationRequest(BaseModel):
@@ -40,25 +43,20 @@ class AuthorizationRequest(BaseModel):
 
 
 class LocalIssuer:
-    """Signs tokens for a workspace's own users.
+    """Signs tokens for a workspace's own users."""
 
-    Attributes:
-        form_secret: What processes that share the key sign forms with.
-    """
-
-    def __init__(self, workspace: Workspace, url: str, settings: OidcSettings) -> None:
+    def __init__(self, workspace: Workspace, settings: OidcSettings) -> None:
         """Read the key and the passwords, which are made on first use.
 
         Args:
             workspace: Whose users.
-            url: Where it is: the ``iss`` of its tokens.
-            settings: What tokens must say.
+            settings: What tokens must say; their issuer is this one.
 
         Raises:
             PolicyError: ``users.yml`` is wrong.
             SettingsError: The file of key and passwords is.
         """
-        self.url = url
+        self.url = str(settings.issuer)
         self._settings = settings
         self._users = local_users(workspace)
         file = workspace.state / "issuer.json"
@@ -72,8 +70,8 @@ class LocalIssuer:
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise SettingsError(f"{file} cannot be read ({error}); delete it, and users get other passwords.") from error
         # Processes that share the key take each other's codes; that one is used twice is seen by each for itself.
-        self.form_secret = hashlib.sha256(f"codes {key['d']}".encode()).hexdigest()
-        self._codes = URLSafeTimedSerializer(self.form_secret, salt="code")
+        secret = hashlib.sha256(f"codes {key['d']}".encode()).hexdigest()
+        self._codes, self._forms = (URLSafeTimedSerializer(secret, salt=salt) for salt in ("code", "form"))
         self._used: TTLCache[str, bool] = TTLCache(10_000, 2 * _CODE_SECONDS)
         self._guard = threading.Lock()
         found = {"key": key, "passwords": self.passwords}
@@ -112,6 +110,30 @@ class LocalIssuer:
         if not secrets.compare_digest(password.encode(), expected.encode()) or name not in self._users:
             raise AuthenticationError("Name or password is wrong.")
         return self.token(self._users[name])
+
+    def may_return_to(self, uri: str) -> bool:
+        """Say whether people may be sent to an address: one of this machine, or one that is set, to the letter."""
+        try:
+            parts = urlsplit(uri)
+            here = parts.scheme in ("http", "https") and parts.hostname in LOOPBACK_NAMES and not parts.fragment
+            return here or uri in self._settings.redirects
+        except ValueError:
+            return False
+
+    def form(self, asked: AuthorizationRequest) -> str:
+        """Return what a sign-in form holds of what was asked for, signed."""
+        return self._forms.dumps(asked.model_dump())
+
+    def asked(self, form: str) -> AuthorizationRequest:
+        """Return what was asked for.
+
+        Raises:
+            AuthenticationError: The form is not one of :meth:`form`, or is older than ten minutes.
+        """
+        try:
+            return AuthorizationRequest.model_validate(self._forms.loads(form, max_age=_FORM_SECONDS))
+        except (BadData, ValidationError) as error:
+            raise AuthenticationError("This page is too old: go back to the application, and sign in again.") from error
 
     def code(self, name: str, asked: AuthorizationRequest) -> str:
         """Return what an application may change for tokens of a user who has signed in, once and within a minute."""

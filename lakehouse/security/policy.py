@@ -136,11 +136,16 @@ class _Roles(_Part):
 
 @dataclass(frozen=True)
 class Test:
-    """A condition with one user's values: ``column operator values``."""
+    """A condition with one user's values: ``column operator values``; without values nothing fulfils it."""
 
     column: str
     operator: str
     values: tuple[Value, ...]
+
+    @property
+    def of_all(self) -> bool:
+        """Whether the comparison must hold with all values, rather than with one of them."""
+        return self.operator == "ne"
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _tested(test: Test, column: str, type_name: str, bound: Any, wrong: _Misfit)
     name = quoted(column)
     if test.operator == "in":
         return f"{name} IN ({', '.join(values)})"
-    joint = " AND " if test.operator == "ne" else " OR "
+    joint = " AND " if test.of_all else " OR "
     return f"({joint.join(f'{name} {OPERATORS[test.operator]} {value}' for value in values)})"
 
 

@@ -74,7 +74,8 @@ class Statement:
         columns: Lower-case names that may be columns of these tables; ``None``: it may use any.
         filters: ``layer.name`` → conditions that every row it uses of that table fulfils.
         digest: The same for texts that are the same query, however they are written; hexadecimal.
-        is_stable: Whether it answers the same of the same rows: it looks at no clock and draws no random numbers.
+        calls: Lower-case names of the functions it calls, and of what may be one: ``CURRENT_DATE`` is written like a column.
+        is_sampled: Whether it draws rows at random.
     """
 
     sql: str
@@ -83,7 +84,13 @@ class Statement:
     columns: frozenset[str] | None
     filters: Mapping[str, tuple[Condition, ...]]
     digest: str
-    is_stable: bool
+    calls: frozenset[str]
+    is_sampled: bool
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether it answers the same of the same rows: it looks at no clock and draws no random numbers."""
+        return not self.is_sampled and self.calls.isdisjoint(_unstable_functions())
 
 
 def check(sql: str, known: Collection[str], connection: duckdb.DuckDBPyConnection, *, with_parameters: bool = False) -> Statement:
@@ -122,7 +129,8 @@ def check(sql: str, known: Collection[str], connection: duckdb.DuckDBPyConnectio
         columns=_columns(nodes, {_alias(node) for node in sources}),
         filters=filters,
         digest=_digest(root),
-        is_stable=not any(_is_unstable(node) for node in nodes),
+        calls=frozenset(str(name).lower() for node in nodes for name in _calls(node) if name),
+        is_sampled=any(node.get("sample") for node in nodes),
     )
 
 
@@ -173,12 +181,9 @@ def _digest(tree: Node) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
-def _is_unstable(node: Node) -> bool:
-    if node.get("sample"):
-        return True
-    # Some functions are written like columns: CURRENT_DATE. A column of such a name only costs its place among kept answers.
-    named = [node.get("function_name"), *(node.get("column_names") or ())[:1]]
-    return any(str(name or "").lower() in _unstable_functions() for name in named)
+def _calls(node: Node) -> list[Any]:
+    # A column that is called like a function only costs its place among kept answers.
+    return [node.get("function_name"), *(node.get("column_names") or ())[:1]]
 
 
 @cache

@@ -10,9 +10,9 @@ import httpx2 as httpx
 
 from lakehouse.errors import ServeError, SettingsError
 from lakehouse.livetables import served_tables
-from lakehouse.security.identity import Identity
+from lakehouse.security.identity import Identity, discovered
 from lakehouse.security.policy import Policy, View
-from lakehouse.serving.gateway.endpoint import Endpoint
+from lakehouse.serving.gateway.endpoint import trusted
 from lakehouse.settings import OidcSettings, Settings
 from lakehouse.workspace import Workspace
 
@@ -36,9 +36,13 @@ class Provider:
         Raises:
             ServeError: It does not answer.
         """
-        issuer = _oidc(workspace).issuer
         try:
-            found = httpx.get(f"{str(issuer).rstrip('/')}/.well-known/openid-configuration").raise_for_status().json()
+            issuer = str(trusted(workspace, Settings.load(workspace)).issuer)
+        except SettingsError as error:
+            raise ServeError("Nobody can sign in before a gateway ran: run `tidemill run --lane gateway`.") from error
+        try:
+            with httpx.Client() as client:
+                found = discovered(client, issuer)
             return cls(str(found["authorization_endpoint"]), str(found["token_endpoint"]))
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise ServeError(f"Nobody can sign in, for {issuer} does not answer: run `tidemill run --lane gateway`.") from error
@@ -52,6 +56,7 @@ class Visitor:
         name: As the provider calls them.
         token: What they bring to the gateway and the push service.
         views: ``layer.name`` → what they see of it.
+        tables: ``layer.name`` of all tables.
     """
 
     name: str
@@ -76,20 +81,9 @@ def visitor(workspace: Workspace, token: str) -> Visitor:
         AuthenticationError: It is not valid, or no more.
         TidemillError: Nobody can say, or the policy is wrong.
     """
-    oidc = _oidc(workspace)
-    user = _identity(oidc.model_dump_json()).user(token)
+    user = _identity(trusted(workspace, Settings.load(workspace)).model_dump_json()).user(token)
     tables = served_tables(workspace)
     return Visitor(user.name, token, Policy.load(workspace).visible(user, tables), tuple(tables))
-
-
-def _oidc(workspace: Workspace) -> OidcSettings:
-    oidc = Settings.load(workspace).oidc
-    if oidc.issuer:
-        return oidc
-    try:
-        return oidc.model_copy(update={"issuer": Endpoint.of(workspace).url})
-    except SettingsError as error:
-        raise ServeError("Nobody can sign in before a gateway ran: run `tidemill run --lane gateway`.") from error
 
 
 @cache

@@ -26,8 +26,9 @@ def _csv(result: QueryResult) -> bytes:
     return text.getvalue().encode()
 
 
-def _arrow(result: QueryResult) -> bytes:
-    table, sink = pa.table(result.table), io.BytesIO()
+def arrow_stream(table: pa.Table) -> bytes:
+    """Return a table as an Arrow IPC stream, with what its schema says beside its columns."""
+    sink = io.BytesIO()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
     return sink.getvalue()
@@ -42,7 +43,7 @@ def _parquet(result: QueryResult) -> bytes:
 FORMATS: Mapping[str, tuple[str, Callable[[QueryResult], bytes]]] = {
     "json": ("application/json", _json),
     "csv": ("text/csv; charset=utf-8", _csv),
-    "arrow": ("application/vnd.apache.arrow.stream", _arrow),
+    "arrow": ("application/vnd.apache.arrow.stream", lambda result: arrow_stream(pa.table(result.table))),
     "parquet": ("application/vnd.apache.parquet", _parquet),
 }
 """Format → its media type, and what writes it."""

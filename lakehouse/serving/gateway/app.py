@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from lakehouse.errors import (
     TidemillError,
     UnknownNameError,
 )
+from lakehouse.livetables import feeds_among
 from lakehouse.security.policy import View
 from lakehouse.serving.gateway.answers import FORMATS
 from lakehouse.serving.gateway.caller import Known
@@ -32,7 +33,7 @@ from lakehouse.serving.gateway.details import Detail, Details
 from lakehouse.serving.gateway.door import Door
 from lakehouse.serving.gateway.gateway import Question
 from lakehouse.serving.gateway.signon import router
-from lakehouse.serving.gateway.turns import Turns
+from lakehouse.serving.gateway.turns import Turns, unless_gone
 from lakehouse.serving.sandbox import Cancel
 from lakehouse.settings import GatewaySettings
 
@@ -49,7 +50,6 @@ _STATUS: dict[type[TidemillError], int] = {
     SettingsError: 503,
     AuditError: 503,
 }
-_GLANCE = 0.2  # seconds between two looks at whether the client is still there
 
 
 class SqlRequest(BaseModel):
@@ -133,7 +133,7 @@ def make_app(
         media_type, write = FORMATS[asked.format]
         async with turns.turn(user.tenant):
             answering = asyncio.get_running_loop().run_in_executor(threads, lambda: write(gateway.ask(user, question, cancel)))
-            body = await _unless_gone(request.is_disconnected, cancel, answering)
+            body = await unless_gone(request.is_disconnected, cancel, answering)
         return Response(body, media_type=media_type)
 
     @app.get("/tables", tags=["data"])
@@ -152,20 +152,11 @@ def make_app(
     @app.get("/live", tags=["data"])
     def live(user: Known, purpose: str | None = None) -> Live:
         """Say where live tables are pushed, which takes the same token: ``WS /live/{feed}`` there."""
-        feeds = [name.removeprefix("live.") for name in gateway.views(user, purpose) if name.startswith("live.")]
-        return Live(url=push_url(), feeds=feeds)
+        return Live(url=push_url(), feeds=feeds_among(gateway.views(user, purpose)))
 
     if door.issuer is not None:
-        app.include_router(router(door.issuer, gateway, door.oidc))
+        app.include_router(router(door.issuer, gateway))
     return app
-
-
-async def _unless_gone(is_gone: Callable[[], Awaitable[bool]], cancel: Cancel, working: asyncio.Future[bytes]) -> bytes:
-    """Wait for an answer, and cancel it when nobody else waits for it any more."""
-    while not (await asyncio.wait([working], timeout=_GLANCE))[0]:
-        if await is_gone():
-            cancel()
-    return await working
 
 
 def _shown(view: View, columns: list[str], version: int | None, detail: Detail) -> Shown:

@@ -20,6 +20,7 @@ import valkey
 from arro3.core import Table
 
 from lakehouse.security.policy import View
+from lakehouse.serving.gateway.answers import arrow_stream
 from lakehouse.serving.query import QueryResult
 from lakehouse.serving.statement import Statement
 
@@ -86,14 +87,11 @@ class Cache:
             "truncated": result.truncated,
             "read": read,
         }
-        sink = pa.BufferOutputStream()
-        schema = table.schema.with_metadata({_META: orjson.dumps(meta)})
-        with pa.ipc.new_stream(sink, schema) as stream:
-            stream.write_table(table.replace_schema_metadata(schema.metadata))
+        value = arrow_stream(table.replace_schema_metadata({_META: orjson.dumps(meta)}))
         names = f"answers:{_named(tenant)}"
         try:
             with self._client.pipeline() as pipeline:
-                pipeline.set(key, sink.getvalue().to_pybytes(), ex=self._seconds)
+                pipeline.set(key, value, ex=self._seconds)
                 pipeline.lpush(names, key)
                 pipeline.expire(names, self._seconds)
                 length = cast(Any, pipeline).execute()[1]

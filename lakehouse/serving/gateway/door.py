@@ -14,9 +14,9 @@ from lakehouse.security.identity import Identity
 from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.keys import mask_key
 from lakehouse.serving.gateway.cache import Cache
-from lakehouse.serving.gateway.endpoint import Endpoint
+from lakehouse.serving.gateway.endpoint import trusted
 from lakehouse.serving.gateway.gateway import Gateway
-from lakehouse.settings import OidcSettings, Settings
+from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
@@ -29,33 +29,30 @@ class Door:
         gateway: Answers.
         identity: Knows users by their tokens.
         issuer: Signs in the workspace's own users; ``None`` where another provider does.
-        oidc: What tokens must say.
     """
 
     gateway: Gateway
     identity: Identity
     issuer: LocalIssuer | None
-    oidc: OidcSettings
 
 
 @contextmanager
-def opened(workspace: Workspace, settings: Settings, endpoint: Endpoint) -> Iterator[Door]:
+def opened(workspace: Workspace, settings: Settings) -> Iterator[Door]:
     """Open the door, with a chain of its own in the audit log.
 
     Args:
         workspace: Whose tables, policy and users.
         settings: Where the servers are.
-        endpoint: Where the gateway is, which is what the workspace's own tokens name as their issuer.
 
     Raises:
-        TidemillError: The policy or the users are wrong, or a server is away.
+        TidemillError: Nobody's tokens count, the policy or the users are wrong, or a server is away.
     """
-    issuer = None if settings.oidc.issuer else LocalIssuer(workspace, endpoint.url, settings.oidc)
-    identity = Identity(settings.oidc.model_copy(update={"issuer": settings.oidc.issuer or endpoint.url}))
+    oidc = trusted(workspace, settings)
+    issuer = None if settings.oidc.issuer else LocalIssuer(workspace, oidc)
     with closing(Control(settings.require("postgres"))) as control:
         objects = Objects(settings)
         objects.ensure_bucket()
         client = valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=1, socket_connect_timeout=1)
         with closing(Audit(control, objects)) as audit, client:
             cache = Cache(client, settings.gateway.cache_seconds) if settings.gateway.cache_seconds else None
-            yield Door(Gateway(workspace, settings, audit, mask_key(workspace), cache), identity, issuer, settings.oidc)
+            yield Door(Gateway(workspace, settings, audit, mask_key(workspace), cache), Identity(oidc), issuer)

@@ -1,18 +1,16 @@
-"""Where a workspace's gateway is; light to import, for those who only connect to it."""
+"""Where a workspace's gateway is, and whose tokens count; light to import, for those who only connect to it."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-from lakehouse.errors import SettingsError
-from lakehouse.stack.state import write_private
+from lakehouse.serving.endpoint import WrittenDown
+from lakehouse.settings import OidcSettings, Settings
 from lakehouse.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class Endpoint(WrittenDown):
     """Where a workspace's gateway is.
 
     Attributes:
@@ -20,25 +18,18 @@ class Endpoint:
         flight: Over Arrow Flight SQL: ``grpc://host:port``.
     """
 
+    FILE = "gateway.json"
+    UNKNOWN = "No gateway is known: run `tidemill run --lane gateway`."
+
     url: str
     flight: str
 
-    @classmethod
-    def of(cls, workspace: Workspace) -> Endpoint:
-        """Read where the gateway of a workspace is.
 
-        Raises:
-            SettingsError: It never ran.
-        """
-        try:
-            return cls(**json.loads(_file(workspace).read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise SettingsError("No gateway is known: run `tidemill run --lane gateway`.") from error
+def trusted(workspace: Workspace, settings: Settings) -> OidcSettings:
+    """Return whose tokens count: those of the provider that is set, or else of the gateway itself.
 
-    def save(self, workspace: Workspace) -> None:
-        """Write it down for clients."""
-        write_private(_file(workspace), json.dumps(asdict(self)))
-
-
-def _file(workspace: Workspace) -> Path:
-    return workspace.state / "gateway.json"
+    Raises:
+        SettingsError: None is set, and no gateway ran.
+    """
+    oidc = settings.oidc
+    return oidc if oidc.issuer else oidc.model_copy(update={"issuer": Endpoint.of(workspace).url})

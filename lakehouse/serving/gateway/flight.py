@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +35,12 @@ from lakehouse.errors import (
 from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.users import User
 from lakehouse.serving.gateway import flight_catalog as catalog
+from lakehouse.serving.gateway.answers import arrow_stream
 from lakehouse.serving.gateway.door import Door
 from lakehouse.serving.gateway.flight_messages import pack, plain, unpack
 from lakehouse.serving.gateway.gateway import Question
 from lakehouse.serving.gateway.signon import WRONG_SECONDS
-from lakehouse.serving.gateway.turns import Turns
+from lakehouse.serving.gateway.turns import Turns, unless_gone
 from lakehouse.serving.query import QueryResult
 from lakehouse.serving.sandbox import Cancel
 from lakehouse.serving.statement import parameter_names
@@ -49,7 +51,6 @@ log = logging.getLogger(__name__)
 PURPOSE = "x-tidemill-purpose"
 """The header that says what for."""
 
-_GLANCE = 0.2  # seconds between two looks at whether the client is still there
 _WHO = "who"
 _SQL = b"sql"
 
@@ -69,10 +70,7 @@ class Statement:
     def pack(self, rows: pa.Table | None = None) -> bytes:
         """Return it as bytes, with a row of parameters."""
         held = pa.table({}) if rows is None else rows
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, held.schema.with_metadata({_SQL: self.sql.encode()})) as stream:
-            stream.write_table(held.replace_schema_metadata({_SQL: self.sql.encode()}))
-        return bytes(sink.getvalue())
+        return arrow_stream(held.replace_schema_metadata({_SQL: self.sql.encode()}))
 
     @classmethod
     def unpack(cls, handle: bytes) -> Statement:
@@ -148,6 +146,7 @@ class FlightServer(flight.FlightServerBase):  # type: ignore[misc]
         self._gateway = door.gateway
         self._settings = settings
         self._turns = Turns(settings.at_once, settings.tenant_at_once, settings.tenant_waiting)
+        self._threads = ThreadPoolExecutor(settings.at_once, thread_name_prefix="flight-sql")
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="flight", daemon=True).start()
 
@@ -253,17 +252,15 @@ class FlightServer(flight.FlightServerBase):  # type: ignore[misc]
         )
         cancel = Cancel()
 
+        async def is_gone() -> bool:
+            return bool(context.is_cancelled())
+
         async def in_turn() -> QueryResult:
             async with self._turns.turn(who.user.tenant):
-                return await asyncio.to_thread(self._gateway.ask, who.user, question, cancel)
+                asked = self._loop.run_in_executor(self._threads, self._gateway.ask, who.user, question, cancel)
+                return await unless_gone(is_gone, cancel, asked)
 
-        asked = asyncio.run_coroutine_threadsafe(in_turn(), self._loop)
-        while True:
-            try:
-                return asked.result(_GLANCE)
-            except TimeoutError:
-                if context.is_cancelled():
-                    cancel()
+        return asyncio.run_coroutine_threadsafe(in_turn(), self._loop).result()
 
 
 def _info(descriptor: Any, ticket: bytes, schema: pa.Schema | None) -> flight.FlightInfo:

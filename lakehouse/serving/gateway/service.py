@@ -19,7 +19,7 @@ from lakehouse.security.policy import Policy
 from lakehouse.serving.gateway.app import make_app
 from lakehouse.serving.gateway.details import Details
 from lakehouse.serving.gateway.door import opened
-from lakehouse.serving.gateway.endpoint import Endpoint
+from lakehouse.serving.gateway.endpoint import Endpoint, trusted
 from lakehouse.serving.gateway.flight import FlightServer
 from lakehouse.serving.push.endpoint import Endpoint as Push
 from lakehouse.settings import Settings
@@ -42,9 +42,9 @@ class GatewayService:
         port = keep(gateway.port, last[0], "TIDEMILL_GATEWAY__PORT")
         flight_port = keep(gateway.flight_port, last[1], "TIDEMILL_GATEWAY__FLIGHT_PORT")
         self.endpoint = Endpoint(f"http://{gateway.address}:{port}", f"grpc://{gateway.address}:{flight_port}")
-        if not settings.oidc.issuer:
-            LocalIssuer(workspace, self.endpoint.url, settings.oidc)
         self.endpoint.save(workspace)
+        if not settings.oidc.issuer:
+            LocalIssuer(workspace, trusted(workspace, settings))
         self._workspace = workspace
         self._settings = settings
         os.environ["TIDEMILL_WORKSPACE"] = str(workspace.root)  # for the processes that answer, which are started anew
@@ -60,7 +60,7 @@ class GatewayService:
         """Answer until SIGTERM or Ctrl-C."""
         with suppress(psycopg.Error):  # roles of policies that are no more; whoever cannot make any says so when it needs one
             HotRoles(self._settings.require("postgres"), mask_key(self._workspace)).drop_all()
-        with opened(self._workspace, self._settings, self.endpoint) as door:
+        with opened(self._workspace, self._settings) as door:
             server = FlightServer(self.endpoint.flight, door, self._settings.gateway)
             try:
                 on_start()
@@ -74,7 +74,7 @@ def app() -> FastAPI:
     workspace = Workspace.find()
     settings = Settings.load(workspace)
     held = ExitStack()
-    door = held.enter_context(opened(workspace, settings, Endpoint.of(workspace)))
+    door = held.enter_context(opened(workspace, settings))
 
     @asynccontextmanager
     async def until_closed(_: FastAPI) -> AsyncIterator[None]:

@@ -11,7 +11,6 @@ from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from itsdangerous import BadData, URLSafeTimedSerializer
 from jinja2 import Environment, PackageLoader
 from pydantic import ValidationError
 
@@ -19,26 +18,21 @@ from lakehouse.errors import AuthenticationError
 from lakehouse.security.issuer import AuthorizationRequest, LocalIssuer
 from lakehouse.serving.gateway.caller import Known
 from lakehouse.serving.gateway.gateway import Gateway
-from lakehouse.settings import OidcSettings
 
 WRONG_SECONDS = 0.5
 """Until one who guesses may guess again on the same connection."""
 
-_FORM_SECONDS = 600
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _TEMPLATE = Environment(loader=PackageLoader(__package__), autoescape=True).get_template("signon.html")
 
 
-def router(issuer: LocalIssuer, gateway: Gateway, settings: OidcSettings) -> APIRouter:
+def router(issuer: LocalIssuer, gateway: Gateway) -> APIRouter:
     """Return what lets users of the workspace sign in, and everybody see the keys.
 
     Args:
         issuer: Signs.
         gateway: Puts on record who signed in.
-        settings: Where people may be sent back to.
     """
     routes = APIRouter(tags=["sign-on"])
-    forms = URLSafeTimedSerializer(issuer.form_secret, salt="form")
 
     @routes.get("/.well-known/openid-configuration")
     async def configuration() -> dict[str, Any]:
@@ -54,7 +48,7 @@ def router(issuer: LocalIssuer, gateway: Gateway, settings: OidcSettings) -> API
     async def authorize(request: Request) -> Response:
         """Ask somebody whom an application sends for name and password."""
         given = dict(request.query_params)
-        if not _may_return_to(given.get("redirect_uri", ""), settings.redirects):
+        if not issuer.may_return_to(given.get("redirect_uri", "")):
             return _page(400, "", "The application that sent you here is not known, so nothing is asked of you.")
         try:
             asked = AuthorizationRequest.model_validate(given)
@@ -63,7 +57,7 @@ def router(issuer: LocalIssuer, gateway: Gateway, settings: OidcSettings) -> API
             kind = "unsupported_response_type" if first["loc"] == ("response_type",) else "invalid_request"
             said = {"error": kind, "error_description": f"{first['loc'][0]}: {first['msg']}", "state": given.get("state", "")}
             return _back(given["redirect_uri"], said)
-        return _page(200, forms.dumps(asked.model_dump()), "", asked.redirect_uri)
+        return _page(200, issuer.form(asked), "", asked.redirect_uri)
 
     @routes.post("/authorize", response_class=HTMLResponse)
     async def sign_in(
@@ -71,9 +65,9 @@ def router(issuer: LocalIssuer, gateway: Gateway, settings: OidcSettings) -> API
     ) -> Response:
         """Send somebody who gave the right password back, with a code."""
         try:
-            request = AuthorizationRequest.model_validate(forms.loads(asked, max_age=_FORM_SECONDS))
-        except (BadData, ValidationError):
-            return _page(400, "", "This page is too old: go back to the application, and sign in again.")
+            request = issuer.asked(asked)
+        except AuthenticationError as error:
+            return _page(400, "", str(error))
         try:
             await asyncio.to_thread(gateway.sign_in, issuer, username, password)
         except AuthenticationError as error:
@@ -115,15 +109,6 @@ def router(issuer: LocalIssuer, gateway: Gateway, settings: OidcSettings) -> API
 
 def _bearer(token: str) -> dict[str, Any]:
     return {"access_token": token, "token_type": "bearer", "expires_in": 3_600}
-
-
-def _may_return_to(uri: str, others: list[str]) -> bool:
-    """Say whether people may be sent to an address: one of this machine, or one that is set, to the letter."""
-    try:
-        parts = urlsplit(uri)
-        return uri in others or (parts.scheme in ("http", "https") and parts.hostname in _LOOPBACK and not parts.fragment)
-    except ValueError:
-        return False
 
 
 def _back(uri: str, said: dict[str, str]) -> Response:

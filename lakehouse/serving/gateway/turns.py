@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from lakehouse.errors import QuotaError
+from lakehouse.serving.sandbox import Cancel
+
+_GLANCE = 0.2  # seconds between two looks at whether the client is still there
+
+T = TypeVar("T")
 
 
 class Turns:
@@ -76,3 +82,11 @@ class Turns:
         waiting.remove(mine)
         if not waiting:
             del self._queues[tenant]
+
+
+async def unless_gone(is_gone: Callable[[], Awaitable[bool]], cancel: Cancel, working: asyncio.Future[T]) -> T:
+    """Wait for an answer, and cancel it when nobody else waits for it any more."""
+    while not (await asyncio.wait([working], timeout=_GLANCE))[0]:
+        if await is_gone():
+            cancel()
+    return await working

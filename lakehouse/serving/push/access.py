@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
+from lakehouse.stack.ports import LOOPBACK_NAMES
+
 PROTOCOL = "tidemill.v1"
 """The WebSocket subprotocol; a browser, which cannot set headers, offers ``bearer.<token>`` beside it."""
 
@@ -15,7 +17,6 @@ TICKET_SECONDS = 60
 """How long a ticket lets somebody in; who is in stays."""
 
 _BEARER = "bearer."
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Access:
@@ -51,7 +52,7 @@ class Access:
         if origin is None or origin.rstrip("/") in self._origins:
             return True
         try:
-            return urlsplit(origin).hostname in _LOOPBACK
+            return urlsplit(origin).hostname in LOOPBACK_NAMES
         except ValueError:
             return False
 

@@ -19,7 +19,7 @@ from lakehouse.livetables import LiveSpec
 from lakehouse.serving.push.access import PROTOCOL, Access, offered_token
 from lakehouse.serving.push.feed import Feed
 from lakehouse.serving.push.filters import FilterError
-from lakehouse.serving.push.guests import Guests
+from lakehouse.serving.push.guests import Guests, no_such
 from lakehouse.serving.push.subscriber import DroppedError, Request, Subscriber
 from lakehouse.settings import Settings
 from lakehouse.storage.hot import ORIGIN, declared
@@ -78,7 +78,7 @@ def make_app(settings: Settings, tables: Mapping[str, LiveSpec], access: Access,
         guest = None
         try:
             if user is None and feed not in feeds:  # a guest is told of those that they may see alone
-                raise FilterError(f"There is no live table {feed[:60]!r}; there are: {', '.join(feeds) or 'none'}.")
+                raise FilterError(no_such(feed, feeds))
             async with asyncio.timeout(_FIRST_SECONDS):
                 text = await socket.receive_text()
             request = Request.model_validate(orjson.loads(text))

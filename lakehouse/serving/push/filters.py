@@ -19,7 +19,7 @@ Scalar = str | int | float | bool
 Value = tuple[type, Scalar | None]
 """A value as :func:`as_json` tells it apart."""
 
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "le": operator.le,
     "gt": operator.gt,
@@ -59,8 +59,8 @@ class Filter:
         for column, condition in text.items():
             if isinstance(condition, dict):
                 for name, value in condition.items():
-                    if name not in _COMPARE:
-                        raise FilterError(f"{column}: {name!r} is no operator; there are {', '.join(_COMPARE)}.")
+                    if name not in COMPARE:
+                        raise FilterError(f"{column}: {name!r} is no operator; there are {', '.join(COMPARE)}.")
                     compare.append((column, name, _scalar(column, value)))
                 continue
             values = condition if isinstance(condition, list) else [condition]
@@ -79,7 +79,7 @@ class Filter:
         for name, wanted in self.within:
             if name == column:
                 values = values & wanted
-        tests = [(_COMPARE[name], *as_json(limit)) for other, name, limit in self.compare if other == column]
+        tests = [(COMPARE[name], *as_json(limit)) for other, name, limit in self.compare if other == column]
         return [x for x in values if all(x[0] is kind and test(x[1], limit) for test, kind, limit in tests)] if tests else values
 
     def matches(self, row: Row) -> bool:

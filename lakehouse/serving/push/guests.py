@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-from lakehouse.errors import AccessDeniedError, AuthenticationError, SettingsError, TidemillError
+from lakehouse.errors import AccessDeniedError, TidemillError
+from lakehouse.livetables import feeds_among
 from lakehouse.security.keys import mask_key
 from lakehouse.security.policy import View
 from lakehouse.security.users import User
 from lakehouse.serving.gateway.door import Door, opened
-from lakehouse.serving.gateway.endpoint import Endpoint
 from lakehouse.serving.push.shown import Shown
 from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
@@ -39,6 +39,11 @@ class Guest:
     shown: Shown
     policy: str
     entry: Mapping[str, Any]
+
+
+def no_such(feed: str, feeds: Collection[str]) -> str:
+    """Return what is said of a live table that is not there, with those that are."""
+    return f"There is no live table {feed[:60]!r}; there are: {', '.join(feeds) or 'none'}."
 
 
 class Guests:
@@ -90,8 +95,7 @@ class Guests:
         }
         try:
             if name not in views:
-                feeds = [x.removeprefix("live.") for x in views if x.startswith("live.")]
-                raise AccessDeniedError(f"There is no live table {feed[:60]!r}; there are: {', '.join(feeds) or 'none'}.")
+                raise AccessDeniedError(no_such(feed, feeds_among(views)))
             shown = self._shared(views[name], types)
         except AccessDeniedError:
             gateway.note({**entry, "outcome": "AccessDeniedError"})
@@ -128,13 +132,7 @@ class Guests:
     def _door(self) -> Door:
         with self._guard:
             if self._opened is None:
-                try:
-                    endpoint = Endpoint.of(self._workspace)
-                except SettingsError as error:
-                    if not self._settings.oidc.issuer:
-                        raise AuthenticationError("No identity provider is known here.") from error
-                    endpoint = Endpoint("", "")
-                self._opened = self._held.enter_context(opened(self._workspace, self._settings, endpoint))
+                self._opened = self._held.enter_context(opened(self._workspace, self._settings))
             return self._opened
 
     def _shared(self, view: View, types: Mapping[str, str]) -> Shown:

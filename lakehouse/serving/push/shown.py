@@ -16,6 +16,7 @@ from typing import Any
 
 from lakehouse.security.policy import Mask, Test, View
 from lakehouse.serving.masks import fit, project, tenant_key
+from lakehouse.serving.push.filters import COMPARE, as_json
 
 Row = Mapping[str, Any]
 
@@ -33,15 +34,7 @@ _DUCKDB = {
     "timestamp": "TIMESTAMP",
 }
 _WHOLE = {"smallint", "integer", "bigint"}
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq,
-    "in": operator.eq,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-}
+_COMPARE = {**COMPARE, "in": operator.eq, "ne": operator.ne}
 _QUARTER = 3
 
 
@@ -99,29 +92,18 @@ class Shown:
 
 
 def _fulfils(value: Any, test: Test) -> bool:
-    found = [_COMPARE[test.operator](left, _constant(right)) for right in test.values for left in _like(value, right)]
-    if len(found) < len(test.values) or not found:
-        return False
-    return all(found) if test.operator == "ne" else any(found)
+    compare = _COMPARE[test.operator]
+    found = [both is not None and compare(*both) for both in (_alike(value, constant) for constant in test.values)]
+    return bool(found) and (all(found) if test.of_all else any(found))
 
 
-def _constant(value: Any) -> Any:
-    """Return a constant of the policy such that a value can be compared with it."""
-    if isinstance(value, date):
-        return _moment(value.isoformat())
-    return value
-
-
-def _like(value: Any, constant: Any) -> list[Any]:
-    """Return a value such that it can be compared with a constant; nothing when it is of another kind."""
-    match constant:
-        case bool():
-            return [value] if isinstance(value, bool) else []
-        case int() | float():
-            return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
-        case datetime() | date():
-            return [] if (moment := _moment(value)) is None else [moment]
-    return [value] if isinstance(value, str) else []
+def _alike(value: Any, constant: Any) -> tuple[Any, Any] | None:
+    """Return a value and a constant such that they can be compared; ``None`` when they are of different kinds."""
+    if isinstance(constant, date):
+        moments = _moment(value), _moment(constant.isoformat())
+        return None if None in moments else moments
+    kind, comparable = as_json(value)
+    return (comparable, constant) if kind is as_json(constant)[0] else None
 
 
 def _moment(value: Any) -> datetime | None:

@@ -168,7 +168,7 @@ def test_a_code_is_worth_something_once_and_to_its_application_alone(workspace: 
 
 
 def test_a_code_is_worth_nothing_after_a_minute(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    issuer = LocalIssuer(workspace, "http://127.0.0.1:1", OidcSettings())
+    issuer = LocalIssuer(workspace, OidcSettings(issuer="http://127.0.0.1:1"))
     request = AuthorizationRequest.model_validate(asked())
     found = issuer.code("ada", request)
     monkeypatch.setattr(module, "_CODE_SECONDS", -1)
