@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lakehouse.declarations import first_line, load_declaration
 from lakehouse.errors import DeclarationError, UnknownNameError
+from lakehouse.security.pii import Personal as Personal
 from lakehouse.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class TableSpec:
         suite: Name of its suite under ``expectations/``, without the ending; ``None``: no gate.
         cluster_by: Columns of the liquid clustering, for file skipping.
         pii: Columns with personal data.
+        personal: Ingest tables with such columns: whose data it is, and how each column is protected.
         tags: Words by which people find it.
     """
 
@@ -151,6 +153,7 @@ class TableSpec:
     suite: str | None = None
     cluster_by: tuple[str, ...] = ()
     pii: tuple[str, ...] = ()
+    personal: Personal | None = None
     tags: tuple[str, ...] = ()
 
     @property
@@ -195,7 +198,7 @@ def silver(
     future: str | None = None,
     suite: str | None = None,
     cluster_by: Sequence[str] = (),
-    pii: Sequence[str] = (),
+    pii: Personal | Sequence[str] = (),
     tags: Sequence[str] = (),
 ) -> Callable[[Transform], TableSpec]:
     """Declare a silver table: typed, gated and deduplicated records of a feed, or rows derived from other silver tables.
@@ -210,6 +213,13 @@ def silver(
         spec = _spec("silver", name, function, keys, cluster_by, suite, tags, pii, parse, event_time, watermark, future)
         if spec.is_ingest and (parse is None or event_time is None or watermark is None or future is None):
             raise DeclarationError(f"{spec.full_name} reads bronze, so it needs parse, event_time, watermark and future.")
+        if spec.is_ingest == isinstance(pii, Sequence) and pii:
+            raise DeclarationError(
+                f"{spec.full_name}: pii is Personal(…) where a feed's records come in, to say whose data it is and how it is kept; "
+                "further on it is the names of columns."
+            )
+        if spec.personal and (exposed := set(spec.pii) & {*spec.keys, spec.event_time}):
+            raise DeclarationError(f"{spec.full_name}: {sorted(exposed)} cannot be personal data, since rows are found by it.")
         if spec.is_ingest and len(spec.inputs) != 1:
             raise DeclarationError(f"{spec.full_name} reads bronze, which must be its only input.")
         return spec
@@ -244,7 +254,7 @@ def _spec(
     cluster_by: Sequence[str],
     suite: str | None,
     tags: Sequence[str],
-    pii: Sequence[str] = (),
+    pii: Personal | Sequence[str] = (),
     parse: Json | None = None,
     event_time: str | None = None,
     watermark: str | None = None,
@@ -266,7 +276,8 @@ def _spec(
         future=future,
         suite=suite,
         cluster_by=tuple(cluster_by),
-        pii=tuple(pii),
+        pii=pii.columns if isinstance(pii, Personal) else tuple(pii),
+        personal=pii if isinstance(pii, Personal) else None,
         tags=tuple(tags),
     )
 

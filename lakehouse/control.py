@@ -83,6 +83,11 @@ class Control:
             cursor.execute(sql.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def outside(self, sql: str) -> None:
+        """Run a statement that cannot be part of a transaction."""
+        with psycopg.connect(self._dsn, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(sql.encode())
+
     def close(self) -> None:
         """Close the connection."""
         with self._lock:

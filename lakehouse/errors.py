@@ -87,6 +87,10 @@ class AuditError(TidemillError):
     """What somebody asks cannot be written down, or what was written down does not hold."""
 
 
+class KeyringError(TidemillError):
+    """Keys of personal data cannot be used."""
+
+
 class AuthenticationError(TidemillError):
     """A token or password does not say who somebody is."""
 

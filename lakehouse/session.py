@@ -82,8 +82,11 @@ def cores(settings: Settings) -> int:
 
 def _options(settings: Settings, scratch: Path) -> dict[str, str]:
     slots = str(cores(settings))
+    jars = fetch("spark")
     options = {
-        "spark.jars": ",".join(str(jar) for jar in [TIDEMILL_JAR, *fetch("spark")]),
+        "spark.jars": ",".join(str(jar) for jar in [TIDEMILL_JAR, *jars]),
+        # Tink, which Spark brings, reads keysets with it, and sees only what is on the class path beside it.
+        "spark.driver.extraClassPath": str(next(jar for jar in jars if "protobuf-java" in jar.name)),
         "spark.driver.memory": settings.lake.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",

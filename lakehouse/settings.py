@@ -134,6 +134,18 @@ class QualitySettings(_Section):
     results_retention: str = Field("30 days", description="How long validation results are kept.")
 
 
+class KeysSettings(_Section):
+    """Which keys protect personal data."""
+
+    master: str = Field(
+        "",
+        description="Master key: `aws-kms://arn:aws:kms:…` or `hcvault://host/mount/keys/name`; a file of the workspace when empty.",
+    )
+    quarantine_days: int = Field(
+        30, ge=1, description="How long records of feeds with personal data can be read of which nobody can say whose they are."
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its meaning; ``docs/settings.md`` is generated from here."""
 
@@ -155,6 +167,7 @@ class Settings(BaseSettings):
     quality: QualitySettings = QualitySettings()
     oidc: OidcSettings = OidcSettings()
     gateway: GatewaySettings = GatewaySettings()
+    keys: KeysSettings = KeysSettings()
 
     @classmethod
     def settings_customise_sources(

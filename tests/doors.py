@@ -42,7 +42,7 @@ FILES = {
     "silver/flights.py": """
 from typing import Annotated
 from pyspark.sql import DataFrame
-from lakehouse.catalog import Bronze, Json, silver
+from lakehouse.catalog import Bronze, Json, Personal, silver
 
 @silver(
     "flights",
@@ -51,7 +51,7 @@ from lakehouse.catalog import Bronze, Json, silver
     event_time="at",
     watermark="1 day",
     future="1 hour",
-    pii=["tail", "salary"],
+    pii=Personal("tail", tenant="carrier", sealed=["tail", "salary"]),
     tags=["operations", "on time"],
 )
 def flights(records: Annotated[DataFrame, Bronze("flights")]) -> DataFrame:

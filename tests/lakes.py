@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+import psycopg
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
@@ -165,12 +166,19 @@ def new_lake(
         _point_at(spark, settings)
         control = Control(shared.require("postgres"))
         controls.append(control)
+        forget_keys(settings)
         control.run("TRUNCATE " + ", ".join(f"tidemill.{table}" for table in CONTROL_TABLES))
         return Lake(workspace, settings, spark, control, topic=f"{name}.readings")
 
     yield make
     for control in controls:
         control.close()
+
+
+def forget_keys(settings: Settings) -> None:
+    """Drop the keys of another test's workspace, whose master key this one does not have."""
+    with psycopg.connect(settings.require("postgres"), autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS tidemill.workspace_key, tidemill.tenant_key, tidemill.subject_key")
 
 
 def _point_at(spark: SparkSession, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import valkey
+from lakes import forget_keys
 
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import delete_topic
@@ -33,6 +34,7 @@ def workspace_of(
     write_private(folder / ".tidemill/stack.json", (stack[0].state / "stack.json").read_text())
     workspace = Workspace.load(folder)
     settings = Settings.load(workspace)
+    forget_keys(settings)
     yield workspace
     for topic in topics:
         delete_topic(settings, topic)

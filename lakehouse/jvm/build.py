@@ -21,7 +21,10 @@ from lakehouse.jvm.jars import TIDEMILL_JAR, fetch
 SOURCES = Path(__file__).parent / "src/main/java"
 RELEASE = "17"
 _ORIGIN = "META-INF/tidemill-origin"
-_BUNDLED = ("hadoop-client-api", "scala-library", "slf4j-api", "spark-common-utils_2.13", "spark-sql_2.13")
+_BUNDLED = (
+    *("guava", "hadoop-client-api", "scala-library", "slf4j-api"),
+    *("spark-common-utils_2.13", "spark-sql_2.13", "spark-sql-api_2.13", "tink"),
+)
 _TIME = (2013, 1, 1, 0, 0, 0)  # any fixed one; zip knows none before 1980
 
 
@@ -65,7 +68,7 @@ def build(target: Path) -> None:
     bundled = [jar for name in _BUNDLED for jar in sorted(spark.glob(f"{name}-*.jar"))]
     class_path = ":".join(map(str, [*fetch("spark"), *bundled]))
     with tempfile.TemporaryDirectory() as out:
-        command = ["javac", "--release", RELEASE, "-g", "-Xlint:all,-path", "-Werror", "-proc:none", "-cp", class_path]
+        command = ["javac", "--release", RELEASE, "-g", "-Xlint:all,-path,-classfile", "-Werror", "-proc:none", "-cp", class_path]
         done = subprocess.run([*command, "-d", out, *map(str, _sources())], capture_output=True, text=True)
         if done.returncode:
             raise JarError(f"The Java sources do not compile: {done.stderr.strip()}")

@@ -12,6 +12,7 @@ from lakehouse.catalog import TableSpec
 from lakehouse.deadletter.envelope import RECORD
 from lakehouse.errors import DataLossError
 from lakehouse.lanes.context import Context
+from lakehouse.lanes.protect import Protection
 from lakehouse.lanes.records import as_records, read_topic
 from lakehouse.lanes.writes import append_once
 from lakehouse.session import cores
@@ -42,15 +43,18 @@ class BronzeTable:
         self._path = context.path(spec)
         self._upkeep = Upkeep(context.spark, self._path, optimize_every=context.settings.lake.optimize_every)
         self._topic_id = ""
+        self._protection: Protection | None = None
 
     def prepare(self) -> None:
         """Make the table, and the topic if this feed never ran; check that the topic is the one that was read before.
 
         Raises:
             DataLossError: It is another topic of the same name, or gone.
+            KeyringError: Its personal data cannot be protected.
         """
         context, spec = self._context, self._spec
         assert spec.source is not None
+        self._protection = context.protector.of(context.catalog.ingest(spec.name))
         ensure_table(
             context.spark,
             self._path,
@@ -86,6 +90,8 @@ class BronzeTable:
         context = self._context
         context.lease.check()
         frame = as_records(records, self._topic_id)
+        if self._protection is not None:
+            frame = self._protection.seal_records(frame)
         append_once(frame, self._path, context.epoch(self._spec).transaction(self._spec.full_name), batch_id)
         if topic_id(context.settings, self._topic) != self._topic_id:
             raise DataLossError(self._loss("was deleted or made again"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lakehouse.catalog import Catalog, TableSpec
 from lakehouse.control import Control
 from lakehouse.lanes.epoch import Epoch, Epochs
+from lakehouse.lanes.protect import Protector
 from lakehouse.lease import Lease
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
@@ -37,6 +39,11 @@ class Context:
     epochs: Epochs
     set_aside: set[str] = field(default_factory=set)
     accept_loss: set[str] = field(default_factory=set)
+
+    @cached_property
+    def protector(self) -> Protector:
+        """What protects personal data."""
+        return Protector(self.workspace, self.settings, self.spark, self.control)
 
     def path(self, spec: TableSpec) -> str:
         """Return where a table lies."""

@@ -26,6 +26,7 @@ from lakehouse.control import Control
 from lakehouse.deadletter.envelope import POSITION
 from lakehouse.errors import DataLossError, DeclarationError, TidemillError
 from lakehouse.lanes.judge import Judge
+from lakehouse.lanes.protect import Protector
 from lakehouse.lanes.records import MESSAGE_JSON, as_records, kafka_options, read_latest, read_topic
 from lakehouse.lanes.reference import digest, read_reference
 from lakehouse.lanes.trouble import LOST, first_line, passes_by_itself, pause, told
@@ -91,6 +92,7 @@ class FastLane:
         self._catalog = catalog
         self._spark = spark
         self._control = control
+        self._protector = Protector(workspace, settings, spark, control)
         self._runs = [_Run(spec) for spec in tables.values()]
         self._stop = threading.Event()
         self._looked_at = time.monotonic()
@@ -151,17 +153,19 @@ class FastLane:
 
         Raises:
             DeclarationError: The table's function fails, or does what is not row-wise.
+            KeyringError: Its feed carries personal data, which cannot be protected.
             SuiteError: The suite cannot be a gate.
         """
         ingest = self._catalog.ingest(spec.feed)
         suite = load(self._workspace, ingest.suite) if ingest.suite else None
-        judge = Judge.compile(self._spark, ingest, suite)
-        judged = judge.examine(judge.judge(records, keep=["headers"]))
+        judge = Judge.compile(self._spark, ingest, suite, self._protector.of(ingest))
+        judged = judge.protect(judge.examine(judge.judge(records, keep=["headers"])))
         verdict = F.struct(
             *[F.col(f"_{name}").alias(name) for name in (*POSITION.names, "timestamp", "headers")],
             F.col("_reasons").alias("reasons"),
             F.col("_failures").alias("failures"),
             F.col("_raw.value").alias("value"),
+            F.col("_raw.payload_key_id").alias("payload_key_id"),
         )
         events = judged.select(*[F.col(f"`{name}`") for name in judge.schema.names], verdict.alias("_record"))
         return self._transformed(spec, ingest, events, references)
@@ -175,7 +179,9 @@ class FastLane:
         record = F.col("_record")
         origin = [record[name].alias(f"_{name}") for name in (*POSITION.names, "timestamp")]
         good = record["reasons"].isNull()
-        letter = F.struct(*origin, record["reasons"].alias("reasons"), F.base64(record["value"]).alias("value"))
+        letter = F.struct(
+            *origin, record["reasons"].alias("reasons"), F.base64(record["value"]).alias("value"), record["payload_key_id"]
+        )
         value = F.when(good, F.to_json(F.struct(*own, *origin), MESSAGE_JSON)).otherwise(F.to_json(letter, MESSAGE_JSON))
         return rows.select(
             F.when(good, F.lit(spec.live_topic)).otherwise(F.lit(spec.dead_letter_topic)).alias("topic"),

@@ -82,12 +82,13 @@ class IngestTable:
 
         Raises:
             DeclarationError: The declaration cannot run.
+            KeyringError: Its personal data cannot be protected.
             SuiteError: The suite cannot be a gate.
         """
         context, spec = self._context, self._spec
         suite: LoadedSuite | None = load(context.workspace, spec.suite) if spec.suite else None
-        self._judge = Judge.compile(context.spark, spec, suite)
-        own = self._judge.schema
+        self._judge = Judge.compile(context.spark, spec, suite, context.protector.of(spec))
+        own = self._judge.landed
         keys = StructType([own[name] for name in spec.keys])
         retention = context.settings.lake.vacuum_retention
         stats = dict.fromkeys([*spec.keys, spec.event_time or "", *spec.cluster_by, "_partition", "_offset"])
@@ -134,8 +135,9 @@ class IngestTable:
         judged = keep(self._compiled.judge(bronze))
         judged = judged.where("NOT _suspect").union(keep(self._compiled.examine(judged.where("_suspect"))))
         self._refuse_failures(judged)
+        judged = keep(self._compiled.protect(judged)) if spec.personal else judged
         good = judged.where(_GOOD)
-        standing = context.spark.createDataFrame([], StructType([*self._compiled.schema.fields, *SILVER_ORIGIN.fields]))
+        standing = context.spark.createDataFrame([], StructType([*self._compiled.landed.fields, *SILVER_ORIGIN.fields]))
         repeats = keep(dedup.duplicates(good, standing, self._key_columns))
         rows = keep(self._rows(dedup.without(good, repeats)))
         dead = keep(self._letters(judged))
@@ -185,6 +187,7 @@ class IngestTable:
             judged = judged.where("NOT _suspect").union(settled)
         if sums.failing:
             self._refuse_failures(judged)
+        judged = self._compiled.protect(judged)
         repeats = self._repeats(judged.where(_GOOD), sums, keep)
         good = judged.where(_GOOD) if repeats is None else dedup.without(judged.where(_GOOD), repeats)
         duplicates = 0 if repeats is None else repeats.count()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -22,6 +23,7 @@ from lakehouse.lanes.context import Context
 from lakehouse.lanes.lake import LakeLane
 from lakehouse.lanes.trail import Trail
 from lakehouse.quality import append_results, load, prune_results, validate
+from lakehouse.quality.validation import private
 from lakehouse.storage.warm import latest_version
 
 _CHANGE_COLUMNS = ("_change_type", "_commit_version", "_commit_timestamp")
@@ -79,6 +81,9 @@ class Owner:
             return
         landed = self._landed(spec, seen + 1, latest)
         suite = load(context.workspace, spec.suite)
+        if spec.personal is not None:  # what landed there are ciphertexts; the gate has seen the values
+            hidden = set(spec.personal.columns)
+            suite = replace(suite, rules=tuple(rule for rule in suite.rules if not private(rule, hidden)))
         result = validate(
             landed,
             suite,

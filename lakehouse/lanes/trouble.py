@@ -14,7 +14,7 @@ _AWAY = re.compile(
     r"SocketTimeout|SdkClientException|No space left|Status ?(Code: )?5\d\d|Internal ?(Server )?Error|Service Unavailable|"
     r"TimeoutException|NoHttpResponse|DisconnectException|not available|AWSBadRequest|AWSServiceIOException|AWSClientIOException|"
     r"Unable to execute HTTP|SLOW_DOWN|reduce your request rate|NetworkException|broker may not be available|OperationalError|"
-    r"SourceError",
+    r"SourceError|keyring cannot be read",
     re.IGNORECASE,
 )
 _REFUSED = re.compile(
