@@ -19,7 +19,9 @@ from jobs.commands.bench import bench
 from jobs.commands.demo import demo
 from jobs.commands.doctor import doctor
 from jobs.commands.down import down
+from jobs.commands.forget import forget
 from jobs.commands.init import init
+from jobs.commands.keys import keys
 from jobs.commands.new import new
 from jobs.commands.pages import pages
 from jobs.commands.policy import policy
@@ -32,8 +34,8 @@ from jobs.commands.up import up
 from jobs.console import errors
 from lakehouse.errors import TidemillError
 
-COMMANDS = (up, down, demo, status, run, pages, replay, account, rebuild, query, init, new, bench, doctor)
-GROUPS = {"policy": policy, "audit": audit}
+COMMANDS = (up, down, demo, status, run, pages, replay, account, rebuild, forget, query, init, new, bench, doctor)
+GROUPS = {"policy": policy, "audit": audit, "keys": keys}
 """Commands that have commands of their own."""
 
 app = typer.Typer(

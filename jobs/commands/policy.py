@@ -67,7 +67,7 @@ def explain(
         print_json({"user": user, "table": table, "tenant": view.tenant, **lines})
         return
     for name, line in lines.items():
-        console.print(f"{name:8}{line if isinstance(line, str) else '; '.join(line) or 'all'}", markup=False)
+        console.print(f"{name:10}{line if isinstance(line, str) else '; '.join(line) or 'all'}", markup=False)
 
 
 def _lines(view: View) -> dict[str, Any]:
@@ -81,6 +81,8 @@ def _lines(view: View) -> dict[str, Any]:
         "role": view.role,
         "columns": "all" if view.columns is None else sorted(view.columns),
         "masks": masks or "none",
+        "reveals": [f"{name}, sealed in {table}" for name, table in view.reveal.items()] or "nothing",
+        "anonymous": str(view.anonymous) if view.anonymous else "no",
         "rows": [f"{x.column} {OPERATORS[x.operator]} {', '.join(map(str, x.values)) or 'nothing'}" for x in view.rows] or "all",
     }
 

@@ -81,6 +81,8 @@ class HotRoles:
         named = sql.Identifier(role)
         names = {name.lower(): name for name in types}
         tested = {names[test.column.lower()] for test in view.rows}
+        if view.anonymous is not None and view.anonymous.person:
+            tested.add(names[view.anonymous.person.lower()])
         columns = [name for name in types if view.shows(name) or name in tested]
         encrypted = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
         with connection.transaction():

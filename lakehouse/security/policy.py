@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -115,6 +115,20 @@ def _table(pattern: str) -> str:
     return pattern
 
 
+class Anonymous(_Part):
+    """What makes rows anonymous: those are left out that look like too few others.
+
+    Attributes:
+        k: How many persons must look alike.
+        by: Columns by which somebody could be recognized from outside, as they are shown, masks and all.
+        person: Column that tells persons apart; each row counts as one when left out.
+    """
+
+    k: int = Field(ge=2)
+    by: list[str] = Field(min_length=1)
+    person: str | None = None
+
+
 class Grant(_Part):
     """What a role may see of some tables."""
 
@@ -123,6 +137,14 @@ class Grant(_Part):
     rows: list[Condition] = []
     masks: dict[str, Annotated[Mask, BeforeValidator(_mask)]] = {}
     purposes: list[str] | None = None
+    reveal: dict[str, str] = {}
+    anonymous: Anonymous | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.anonymous is not None and (self.columns == ALL or not set(self.anonymous.by) <= set(self.columns)):
+            raise ValueError("what is anonymous names its columns one by one, and those of `by` are among them")
+        return self
 
     def covers(self, table: str) -> bool:
         """Whether it says something of a table."""
@@ -159,6 +181,8 @@ class View:
         masks: Lower-case name → its mask.
         rows: What each row fulfils.
         tenant: Whose key masks use.
+        reveal: Lower-case name of a sealed column → the table that it was sealed in. Masks are of what is revealed.
+        anonymous: What makes its rows anonymous.
     """
 
     table: str
@@ -167,17 +191,21 @@ class View:
     masks: Mapping[str, Mask]
     rows: tuple[Test, ...]
     tenant: str
+    reveal: Mapping[str, str] = field(default_factory=dict)
+    anonymous: Anonymous | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether it hides nothing."""
-        return self.columns is None and not self.masks and not self.rows
+        """Whether it shows the table as it is."""
+        return self.columns is None and not self.masks and not self.rows and not self.reveal
 
     @property
     def key(self) -> str:
         """The same for all to whom a table is shown alike."""
         columns = None if self.columns is None else sorted(self.columns)
-        return repr((self.table, self.tenant, columns, sorted(self.masks.items()), self.rows))
+        return repr(
+            (self.table, self.tenant, columns, sorted(self.masks.items()), self.rows, sorted(self.reveal.items()), self.anonymous)
+        )
 
     def shows(self, column: str) -> bool:
         """Whether a column is there at all."""
@@ -249,6 +277,8 @@ class Policy:
             masks={name.lower(): mask for name, mask in grant.masks.items()},
             rows=tuple(condition.of(user) for condition in grant.rows),
             tenant=user.tenant,
+            reveal={name.lower(): table for name, table in grant.reveal.items()},
+            anonymous=grant.anonymous,
         )
 
     def visible(self, user: User, tables: Iterable[str], purpose: str | None = None) -> dict[str, View]:

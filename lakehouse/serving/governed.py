@@ -12,18 +12,27 @@ from datetime import UTC, date, datetime
 import duckdb
 from arro3.core import RecordBatchReader
 
+from lakehouse.errors import AccessDeniedError
 from lakehouse.security.policy import OPERATORS, Test, View
 from lakehouse.serving.masks import fit, needed, project, tenant_key
 from lakehouse.serving.pushdown import Condition
+from lakehouse.serving.revealed import Reveal, Revealed
 from lakehouse.serving.sandbox import sandbox
 from lakehouse.serving.tables import Source
+
+OnRead = Callable[[str, Sequence[str]], None]
 
 
 class GovernedSource:
     """A table behind a view."""
 
     def __init__(
-        self, source: Source, view: View, master: bytes, on_read: Callable[[str, Sequence[str]], None] = lambda *_: None
+        self,
+        source: Source,
+        view: View,
+        master: bytes,
+        on_read: OnRead = lambda *_: None,
+        reveal: Callable[[], Reveal] | None = None,
     ) -> None:
         """Put a view before a table.
 
@@ -32,11 +41,13 @@ class GovernedSource:
             view: What is shown of it.
             master: The secret that keys of masks are made of.
             on_read: Told the table and which of its columns are shown.
+            reveal: Returns what opens what is sealed.
 
         Raises:
             AccessDeniedError: The policy does not fit the table.
         """
         fit(view, source.columns)
+        self._reveal = reveal
         self._source = source
         self._view = view
         self._key = tenant_key(master, view.tenant)
@@ -61,20 +72,29 @@ class GovernedSource:
         """Return the rows and values that may be seen; see :class:`~lakehouse.serving.tables.Source`.
 
         Raises:
-            AccessDeniedError: The policy does not fit the table.
+            AccessDeniedError: The policy does not fit the table, or nobody opens here what it reveals.
+            KeyringError: What is sealed cannot be opened now.
         """
         self._on_read(self._view.table, columns)
         if self._view.is_whole:
             return self._source.scan(columns, conditions)
         every, conditions = self._reads(columns, conditions)
-        return _Shown(self._source.scan(every, conditions), self._view, columns, self._key)
+        rows = self._source.scan(every, conditions)
+        if sealed := [name for name in every if name.lower() in self._view.reveal]:
+            if self._reveal is None:
+                raise AccessDeniedError(f"{', '.join(sealed)} of {self._view.table} is not revealed here; ask the gateway.")
+            rows = Revealed(rows, self._view.reveal, self._reveal())
+        return _Shown(rows, self._view, columns, self._key)
 
     def _reads(self, columns: Sequence[str], conditions: Collection[Condition]) -> tuple[Sequence[str], Collection[Condition]]:
         """Return what the table is asked for: the policy's own columns and conditions too."""
         read = needed(self._view, columns)
         every = [name for name in self._source.columns if name.lower() in read]
         # The source compares with what is really there, so columns that are masked or hidden do not take part.
-        plain = [x for x in conditions if self._view.shows(x.column) and x.column.lower() not in self._view.masks]
+        other = {*self._view.masks, *self._view.reveal}
+        plain = [x for x in conditions if self._view.shows(x.column) and x.column.lower() not in other]
+        if self._view.anonymous is not None:  # who looks alike is counted among all rows, whatever is asked
+            plain = []
         own = [found for test in self._view.rows if (found := _condition(test)) is not None]
         return every, [*plain, *own]
 
@@ -127,14 +147,16 @@ class _Shown:
         whole = connection.sql("FROM whole")
         types = {name: str(kind) for name, kind in zip(whole.columns, whole.types, strict=True)}
         shown = project(self._view, self._columns, types, self._key)
-        return connection.sql(f"SELECT {shown.select} FROM whole WHERE {shown.where}", params=shown.parameters)  # noqa: S608  # names are quoted, values are parameters
+        text = f"SELECT {shown.select} FROM whole WHERE {shown.where}"  # noqa: S608  # names are quoted, values are parameters
+        return connection.sql(f"{text} QUALIFY {shown.qualify}" if shown.qualify else text, params=shown.parameters)
 
 
 def govern(
     open_source: Callable[[str, int | None], Source],
     views: Mapping[str, View],
     master: bytes,
-    on_read: Callable[[str, Sequence[str]], None] = lambda *_: None,
+    on_read: OnRead = lambda *_: None,
+    reveal: Callable[[], Reveal] | None = None,
 ) -> Callable[[str, int | None], GovernedSource]:
     """Return the function that opens a table as one user may see it.
 
@@ -143,5 +165,6 @@ def govern(
         views: ``layer.name`` → what may be seen of it; other tables are not opened.
         master: As in :class:`GovernedSource`.
         on_read: Likewise.
+        reveal: Likewise.
     """
-    return lambda name, version: GovernedSource(open_source(name, version), views[name], master, on_read)
+    return lambda name, version: GovernedSource(open_source(name, version), views[name], master, on_read, reveal)

@@ -26,11 +26,13 @@ class Projection:
     Attributes:
         select: What follows SELECT.
         where: What follows WHERE.
+        qualify: What follows QUALIFY: of the rows that are left, those that look like enough others; empty: all.
         parameters: Values of ``$1``, ``$2``, …
     """
 
     select: str
     where: str
+    qualify: str
     parameters: list[Any] = field(default_factory=list)
 
 
@@ -54,16 +56,23 @@ def project(view: View, columns: Sequence[str], types: Mapping[str, str], key: b
 
     wrong = _Misfit(view.table)
     names = {name.lower(): name for name in types}
-    shown = []
-    for column in columns:
+
+    def value(column: str) -> str:
         mask = view.masks.get(column.lower())
-        value = quoted(column) if mask is None else _masked(mask, column, types[column], key, bound, wrong)
-        shown.append(f"{value} AS {quoted(column)}")
+        return quoted(column) if mask is None else _masked(mask, column, types[column], key, bound, wrong)
+
+    shown = [f"{value(column)} AS {quoted(column)}" for column in columns]
     tests = []
     for test in view.rows:
         name = names[test.column.lower()]
         tests.append(_tested(test, name, types[name], bound, wrong))
-    return Projection(", ".join(shown), " AND ".join(tests) or "true", parameters)
+    alike = ""
+    if view.anonymous is not None:
+        by = ", ".join(value(names[name.lower()]) for name in view.anonymous.by)
+        person = view.anonymous.person
+        counted = f"DISTINCT {quoted(names[person.lower()])}" if person else "*"
+        alike = f"count({counted}) OVER (PARTITION BY {by}) >= {bound(view.anonymous.k)}"
+    return Projection(", ".join(shown), " AND ".join(tests) or "true", alike, parameters)
 
 
 def fit(view: View, columns: Collection[str]) -> None:
@@ -76,14 +85,17 @@ def fit(view: View, columns: Collection[str]) -> None:
     Raises:
         AccessDeniedError: A column is not. A name that is misspelt would hide or filter nothing.
     """
-    named = {*view.masks, *(test.column.lower() for test in view.rows), *(view.columns or ())}
+    named = {*view.masks, *view.reveal, *needed(view, ()), *(view.columns or ())}
     for name in sorted(named - {column.lower() for column in columns}):
         raise _Misfit(view.table)(name, "is not there")
 
 
 def needed(view: View, columns: Collection[str]) -> set[str]:
     """Return the lower-case names of the columns that a view's rows are made of."""
-    return {name.lower() for name in columns} | {test.column.lower() for test in view.rows}
+    own = {test.column.lower() for test in view.rows}
+    if view.anonymous is not None:
+        own |= {name.lower() for name in (*view.anonymous.by, view.anonymous.person) if name}
+    return {name.lower() for name in columns} | own
 
 
 class _Misfit:

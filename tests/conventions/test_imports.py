@@ -53,7 +53,8 @@ def test_imports_point_one_way(root: Path, files: list[Path], package: str) -> N
 
 def declared(root: Path) -> set[str]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    return {re.split(r"[^A-Za-z0-9._-]", x)[0].lower().replace("_", "-") for x in project["dependencies"]}
+    needed = [*project["dependencies"], *(x for extra in project["optional-dependencies"].values() for x in extra)]
+    return {re.split(r"[^A-Za-z0-9._-]", x)[0].lower().replace("_", "-") for x in needed}
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_used(root: Path, files: list[Path]) -> None:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import pytest
+from guests import SILVER, SUITE, booking
 from lakes import Lake
 
-from lakehouse.errors import KeyringError
+from lakehouse.errors import KeyringError, QueryRefusedError, UnknownNameError
+from lakehouse.forgetting import forget
 from lakehouse.lanes.judge import SEALED
+from lakehouse.security.audit import Audit
 from lakehouse.security.keyring import Keyring
 from lakehouse.security.pii import payload_place, place
+from lakehouse.security.users import User
+from lakehouse.serving.gateway.gateway import Gateway, Question
+from lakehouse.storage.objects import Objects
 
 pytestmark = pytest.mark.integration
 
@@ -22,32 +29,13 @@ BRONZE = """
 from lakehouse.catalog import Kafka, bronze
 {feed} = bronze("{feed}", source=Kafka(topic="{topic}", partitions=2))
 """
-SILVER = """
-from typing import Annotated
-from pyspark.sql import DataFrame
-from lakehouse.catalog import Bronze, Json, Personal, silver
-
-@silver(
-    "{feed}",
-    keys=["id"],
-    parse=Json("id STRING, at TIMESTAMP, airline STRING, email STRING, name STRING, seat INT"),
-    event_time="at", watermark="1 day", future="1 hour", suite="silver/{feed}",
-    pii=Personal("email", tenant="airline", tokens=["email"], sealed=["name", "seat"]),
-)
-def {feed}(records: Annotated[DataFrame, Bronze("{feed}")]) -> DataFrame:
-    return records.select("_record", "id", "at", "airline", "email", "name", "seat")
+POLICY = """
+roles:
+  desk:
+    - {{tables: [{table}], columns: [id, name], reveal: {{name: {table}}}, purposes: [support]}}
+  analyst:
+    - {{tables: [{table}], columns: "*"}}
 """
-SUITE = """
-from great_expectations import expectations as gxe
-from lakehouse.quality import Suite, drop
-suite = Suite([drop(gxe.ExpectColumnValuesToMatchRegex(column="email", regex="@"))])
-"""
-AT = "2013-01-01T00:00:00Z"
-
-
-def booking(number: int, email: str, **more: Any) -> bytes:
-    row = {"id": f"b{number}", "at": AT, "airline": "UA", "email": email, "name": f"Zoë {email}", "seat": number}
-    return json.dumps({**row, **more}, ensure_ascii=False).encode()
 
 
 @dataclass
@@ -106,11 +94,8 @@ def test_nothing_personal_lands_in_the_clear(bookings: Bookings) -> None:
     assert "personal: airline is missing" in reasons
     assert any(reason.startswith("parse: seat") for reason in reasons)
     assert lake.verify() == []
-    files = lake.settings.s3.bucket
-    from lakehouse.storage.objects import Objects
-
     store = Objects(lake.settings).fs
-    assert not [path for path in store.find(files) if b"example.org" in store.cat_file(path)]
+    assert not [path for path in store.find(lake.settings.s3.bucket) if b"example.org" in store.cat_file(path)]
 
 
 def test_tokens_join_and_the_case_of_an_address_does_not_matter(bookings: Bookings) -> None:
@@ -150,6 +135,47 @@ def test_who_is_forgotten_cannot_be_read_anywhere(bookings: Bookings) -> None:
     lake.publish([booking(4, "ada@example.org")])
     assert lake.run_once() == {}
     assert bookings.rows()["b4"]["email"] != before["b1"]["email"]
+
+
+def test_those_to_whom_the_policy_reveals_it_see_it_on_record_until_it_is_forgotten(bookings: Bookings) -> None:
+    lake = bookings.lake
+    table = f"silver.{lake.feed}"
+    (lake.workspace.tables / "policy.yml").write_text(POLICY.format(table=table))
+    lake.publish([booking(1, "ada@example.org"), booking(2, "ben@example.org"), booking(3, "ada@example.org", seat="x")])
+    assert lake.run_once() == {}
+    lake.control.run("DROP TABLE IF EXISTS tidemill.audit")
+    desk, analyst = (User(role, "united", (role,), {}) for role in ("desk", "analyst"))
+    with closing(Audit(lake.control, Objects(lake.settings))) as audit:
+        gateway = Gateway(
+            lake.workspace,
+            lake.settings,
+            audit,
+            b"m" * 32,
+            reveal=lambda: Keyring(lake.workspace, lake.settings, lake.control).reveal,
+        )
+
+        def names(user: User, purpose: str | None = None) -> list[Any]:
+            asked = Question(f"SELECT name FROM {table} ORDER BY id", purpose=purpose)
+            return [row[0] for row in gateway.ask(user, asked).rows()]
+
+        assert names(desk, "support") == ["Zoë ada@example.org", "Zoë ben@example.org"]
+        assert not [name for name in names(analyst) if "Zoë" in name]
+        with pytest.raises(QueryRefusedError):
+            names(desk)  # without saying what for
+        found = forget(lake.workspace, lake.settings, lake.control, audit, "ADA@example.org")
+        assert {(x.place, x.found, x.readable) for x in found.traces} == {
+            (f"bronze.{lake.feed}", 2, 0),
+            (f"dead_letters.{lake.feed}", 1, 0),
+            (table, 1, 0),
+        }
+        assert [(x.place, x.found) for x in found.topics] == [(lake.topic, 3)]
+        assert names(desk, "support") == [None, "Zoë ben@example.org"]
+        with pytest.raises(UnknownNameError, match="Nobody is known by that name"):
+            forget(lake.workspace, lake.settings, lake.control, audit, "ada@example.org")
+    entries = [json.loads(row["entry"]) for row in lake.control.run("SELECT entry FROM tidemill.audit ORDER BY number")]
+    assert [x.get("revealed") for x in entries if x["kind"] == "query"] == [{table: ["name"]}, None, None, {table: ["name"]}]
+    assert [x["outcome"] for x in entries if x["kind"] == "forget"] == ["begun", "done"]
+    assert "example.org" not in json.dumps(entries)
 
 
 def test_keys_are_rotated_while_a_lane_uses_them(bookings: Bookings) -> None:

@@ -17,6 +17,7 @@ from lakehouse.errors import (
     AccessDeniedError,
     AuditError,
     AuthenticationError,
+    KeyringError,
     PolicyError,
     QueryFailedError,
     QueryRefusedError,
@@ -49,6 +50,7 @@ _STATUS: dict[type[TidemillError], int] = {
     PolicyError: 503,
     SettingsError: 503,
     AuditError: 503,
+    KeyringError: 503,
 }
 
 
@@ -73,6 +75,8 @@ class Shown(Detail):
     role: str = Field(description="The role that gives it.")
     columns: list[str]
     masked: dict[str, str] = Field(description="Column → the kind of its mask.")
+    revealed: list[str] = Field(description="Columns that are sealed, and opened for the user.")
+    anonymous: bool = Field(description="Whether rows that look like too few others are left out.")
     filtered: bool = Field(description="Whether rows are left out.")
     version: int | None = Field(description="The newest version; null for live tables.")
 
@@ -165,6 +169,8 @@ def _shown(view: View, columns: list[str], version: int | None, detail: Detail) 
         role=view.role,
         columns=columns,
         masked={name: view.masks[name.lower()].kind for name in columns if name.lower() in view.masks},
+        revealed=[name for name in columns if name.lower() in view.reveal],
+        anonymous=view.anonymous is not None,
         filtered=bool(view.rows),
         version=version,
         **detail.model_dump(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from lakehouse.control import Control
 from lakehouse.security.audit import Audit
 from lakehouse.security.identity import Identity
 from lakehouse.security.issuer import LocalIssuer
+from lakehouse.security.keyring import Keyring
 from lakehouse.security.keys import mask_key
 from lakehouse.serving.gateway.cache import Cache
 from lakehouse.serving.gateway.endpoint import trusted
@@ -55,4 +57,10 @@ def opened(workspace: Workspace, settings: Settings) -> Iterator[Door]:
         client = valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=1, socket_connect_timeout=1)
         with closing(Audit(control, objects)) as audit, client:
             cache = Cache(client, settings.gateway.cache_seconds) if settings.gateway.cache_seconds else None
-            yield Door(Gateway(workspace, settings, audit, mask_key(workspace), cache), Identity(oidc), issuer)
+
+            @functools.cache
+            def keyring() -> Keyring:
+                return Keyring(workspace, settings, control)
+
+            gateway = Gateway(workspace, settings, audit, mask_key(workspace), cache, lambda: keyring().reveal)
+            yield Door(gateway, Identity(oidc), issuer)

@@ -18,6 +18,7 @@ from lakehouse.serving.gateway.cache import Cache, Remembered
 from lakehouse.serving.governed import GovernedSource, govern
 from lakehouse.serving.hot import HotSource, no_versions
 from lakehouse.serving.query import QueryResult, answer
+from lakehouse.serving.revealed import Reveal
 from lakehouse.serving.sandbox import Cancel
 from lakehouse.serving.statement import fingerprint
 from lakehouse.serving.tables import Recent, Source, lake, lake_locator
@@ -49,7 +50,15 @@ class Question:
 class Gateway:
     """A workspace's data, as its policy shows it; safe to share between threads."""
 
-    def __init__(self, workspace: Workspace, settings: Settings, audit: Audit, master: bytes, cache: Cache | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: Settings,
+        audit: Audit,
+        master: bytes,
+        cache: Cache | None = None,
+        reveal: Callable[[], Reveal] | None = None,
+    ) -> None:
         """Open the door.
 
         Args:
@@ -58,6 +67,7 @@ class Gateway:
             audit: Where it is written down.
             master: The secret that keys of masks are made of.
             cache: Answers that were given before; ``None``: none are kept.
+            reveal: Returns what opens what is sealed.
 
         Raises:
             PolicyError: The policy is missing or wrong.
@@ -68,6 +78,7 @@ class Gateway:
         self._max_bytes = settings.gateway.max_mb * 1_000_000
         self._lake = Recent(lake(lake_locator(settings)), settings.gateway.fresh_seconds)
         self._cache = cache
+        self._reveal = reveal
         self._dsn = settings.require("postgres")
         self._roles = HotRoles(self._dsn, master)
         self._guard = threading.Lock()
@@ -134,12 +145,12 @@ class Gateway:
                 cancel=cancel,
             )
         except Exception as error:
-            self._audit.record({**entry, "tables": read, "outcome": type(error).__name__})
+            self._audit.record({**entry, **_accessed(views, read), "outcome": type(error).__name__})
             raise
         self._audit.record(
             {
                 **entry,
-                "tables": read,
+                **_accessed(views, read),
                 "versions": result.versions,
                 "rows": result.table.num_rows,
                 "cached": result.cached,
@@ -203,7 +214,7 @@ class Gateway:
         def note(name: str, columns: Sequence[str]) -> None:
             read[name] = list(columns)
 
-        return govern(open_source, views, self._master, note)
+        return govern(open_source, views, self._master, note, self._reveal)
 
     def _stamp(self) -> object:
         try:
@@ -211,3 +222,9 @@ class Gateway:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _accessed(views: Mapping[str, View], read: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return what an answer was made of: tables with their columns, and those for which persons' keys were used."""
+    opened = {name: [x for x in columns if x.lower() in views[name].reveal] for name, columns in read.items()}
+    return {"tables": dict(read), **({"revealed": opened} if any(opened.values()) else {})}

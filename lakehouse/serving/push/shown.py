@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from lakehouse.errors import AccessDeniedError
 from lakehouse.security.policy import Mask, Test, View
 from lakehouse.serving.masks import fit, project, tenant_key
 from lakehouse.serving.push.filters import COMPARE, as_json
@@ -50,9 +51,11 @@ class Shown:
             master: The secret that keys of masks are made of.
 
         Raises:
-            AccessDeniedError: The policy does not fit the table.
+            AccessDeniedError: The policy does not fit the table, or shows rows only among many.
         """
         fit(view, types)
+        if view.anonymous is not None:
+            raise AccessDeniedError(f"{view.table} is anonymous for you, which a row by itself cannot be; query it.")
         self.columns = [name for name in types if view.shows(name)]
         self._key = tenant_key(master, view.tenant)
         known = {name: _DUCKDB.get(kind, "DECIMAL" if kind.startswith("numeric") else kind) for name, kind in types.items()}
