@@ -57,7 +57,8 @@ def _bookings(raw: pd.DataFrame) -> pd.DataFrame:
     table["seat"] = [f"{x // len(_SEATS) % _ROWS + 1}{_SEATS[x % len(_SEATS)]}" for x in (chance // _WAIT_MINUTES).tolist()]
     table["fare"] = (40 + table["distance"] * (0.08 + chance % 97 / 1000)).round(2)
     flyers = np.maximum(table.groupby("carrier")["flight_id"].transform("size").to_numpy() // _TRIPS, 1)
-    return table.join(_people(table["carrier"] + pd.Series(chance // 7 % flyers).astype(str)))
+    whole: pd.DataFrame = table.join(_people(table["carrier"] + pd.Series(chance // 7 % flyers).astype(str)))
+    return whole
 
 
 def _people(who: pd.Series[Any]) -> pd.DataFrame:
@@ -66,6 +67,4 @@ def _people(who: pd.Series[Any]) -> pd.DataFrame:
     fake = Faker("en_US")
     fake.seed_instance(_SEED)
     made = [(fake.name(), fake.unique.safe_email(), fake.numerify("+1-202-555-01##"), fake.passport_number()) for _ in names]
-    people = pd.DataFrame(made, columns=["passenger", "email", "phone", "document"])
-    found: pd.DataFrame = people.take(number).reset_index(drop=True)
-    return found
+    return pd.DataFrame(made, columns=["passenger", "email", "phone", "document"]).take(number).reset_index(drop=True)
