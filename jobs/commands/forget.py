@@ -54,6 +54,7 @@ def forget(
             console.print(
                 f"Topic {topic.place} holds its {topic.found:,} records as they were sent, for as long as its retention says.",
                 markup=False,
+                soft_wrap=True,
             )
     if readable:
         raise KeyringError(f"{', '.join(trace.place for trace in readable)} can still be read.")

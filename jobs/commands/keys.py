@@ -43,8 +43,8 @@ def move(
     uri = "" if master == "file" else master
     with _opened({"kind": "keys", "what": "moved", "master": master}) as keyring:
         keyring.move(uri)
-    told = uri or "The file master.key in .tidemill"
-    console.print(f"{told} is the master key now. Set keys.master to {uri or 'nothing'!r} and run the lanes again.", markup=False)
+    told, then = (uri, f"set keys.master to {uri}") if uri else ("A new master.key in .tidemill", "leave keys.master empty")
+    console.print(f"{told} is the master key now: {then}, and run the lanes again.", markup=False, soft_wrap=True)
 
 
 @contextmanager

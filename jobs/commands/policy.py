@@ -67,7 +67,7 @@ def explain(
         print_json({"user": user, "table": table, "tenant": view.tenant, **lines})
         return
     for name, line in lines.items():
-        console.print(f"{name:10}{line if isinstance(line, str) else '; '.join(line) or 'all'}", markup=False)
+        console.print(f"{name:11}{line if isinstance(line, str) else '; '.join(line) or 'all'}", markup=False)
 
 
 def _lines(view: View) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The ciphers are Tink's, as functions of the JVM, so both lanes use them on every
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from psycopg.conninfo import conninfo_to_dict
@@ -17,9 +18,11 @@ from lakehouse.control import Control
 from lakehouse.deadletter.envelope import RECORD
 from lakehouse.errors import DeclarationError
 from lakehouse.quality.parse import wire_schema
+from lakehouse.security.audit import Audit
 from lakehouse.security.keyring import QUARANTINE, Keyring
 from lakehouse.security.pii import Personal, payload_place, place
 from lakehouse.settings import Settings
+from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ class Protector:
             spec: The feed's ingest table.
 
         Raises:
+            AuditError: It cannot be written down that keys are used.
             KeyringError: It cannot be.
         """
         if spec.personal is None:
@@ -65,6 +69,8 @@ class Protector:
 
     def _open_keyring(self) -> None:
         keyring = Keyring(self._workspace, self._settings, self._control)
+        with closing(Audit(self._control, Objects(self._settings))) as audit:
+            audit.record({"kind": "keys", "what": "opened", "by": self._spark.sparkContext.appName})
         keyring.expire_quarantine()
         where = conninfo_to_dict(self._settings.require("postgres"))
         options = {name: str(where[name]) for name in _CONNECTION if where.get(name)}

@@ -217,3 +217,17 @@ def test_what_nobody_owns_is_unreadable_after_some_days(bookings: Bookings) -> N
     bookings.keyring.expire_quarantine()
     assert bookings.open(letter) is None
     assert bookings.keyring.reveal([bookings.rows()["b1"]["name"]], bookings.place("name")) == ["Zoë ada@example.org"]
+
+
+def test_a_database_that_went_away_is_found_again(bookings: Bookings) -> None:
+    lake = bookings.lake
+    lake.publish([booking(1, "ada@example.org")])
+    assert lake.run_once() == {}
+    ended = lake.control.run(
+        "SELECT pg_terminate_backend(pid) AS done FROM pg_stat_activity WHERE application_name = 'PostgreSQL JDBC Driver'"
+    )
+    assert [row["done"] for row in ended] == [True]
+    lake.publish([booking(2, "ben@example.org")])
+    assert lake.run_once() == {}
+    assert sorted(bookings.rows()) == ["b1", "b2"]
+    assert lake.verify() == []

@@ -132,6 +132,8 @@ def test_a_table_is_what_the_user_sees_of_it(sign_in: SignIn, workspace: Workspa
         "keys": ["id"],
         "personal": ["tail"],
         "masked": {"tail": "hash"},
+        "revealed": [],
+        "anonymous": False,
         "filtered": True,
         "version": 0,
         "reads": [],  # bronze is served to nobody
