@@ -81,8 +81,8 @@ def _lines(view: View) -> dict[str, Any]:
         "role": view.role,
         "columns": "all" if view.columns is None else sorted(view.columns),
         "masks": masks or "none",
-        "reveals": [f"{name}, sealed in {table}" for name, table in view.reveal.items()] or "nothing",
-        "anonymous": str(view.anonymous) if view.anonymous else "no",
+        **({"reveals": [f"{name}, sealed in {table}" for name, table in view.reveal.items()]} if view.reveal else {}),
+        **({"anonymous": str(view.anonymous)} if view.anonymous else {}),
         "rows": [f"{x.column} {OPERATORS[x.operator]} {', '.join(map(str, x.values)) or 'nothing'}" for x in view.rows] or "all",
     }
 

@@ -82,6 +82,9 @@ public final class Keyring {
     Properties properties = new Properties();
     properties.putAll(options);
     KeysetHandle handle = TinkProtoKeysetFormat.parseKeyset(root, InsecureSecretKeyAccess.get());
+    if (open != null) {
+      open.disconnect();
+    }
     open = new Keyring(url, properties, handle.getPrimitive(RegistryConfiguration.get(), Aead.class));
   }
 
@@ -239,14 +242,19 @@ public final class Keyring {
     try {
       return work.on(connection);
     } catch (SQLException failure) {
-      Connection broken = connection;
-      connection = null;
-      try {
-        broken.close();
-      } catch (SQLException ignored) {
-        failure.addSuppressed(ignored);
-      }
+      disconnect();
       throw failure;
+    }
+  }
+
+  private synchronized void disconnect() {
+    try {
+      if (connection != null) {
+        connection.close();
+      }
+    } catch (SQLException ended) { // as it was to be
+    } finally {
+      connection = null;
     }
   }
 
