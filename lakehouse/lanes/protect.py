@@ -141,22 +141,29 @@ class Protection:
         Args:
             judged: What :meth:`~lakehouse.lanes.judge.Judge.judge` gave. ``_raw`` is sealed too, if it came in the clear.
         """
-        tenant, subject = F.col("_tenant"), F.col("_subject")
         good = F.col("_reasons").isNull() & F.col("_failures").isNull()
-        values = {}
-        for name in self._personal.tokens:
-            values[name] = _call("Token", F.col(f"`{name}`").cast("string"), tenant, subject, F.lit(name))
-        for name in self._personal.sealed:
-            text = F.col(f"`{name}`").cast("string").cast("binary")
-            bound = F.lit(place(self._spec.full_name, name))
-            ciphertext = F.base64(_call("Seal", text, tenant, subject, bound))
-            values[name] = F.concat(_call("SubjectKey", tenant, subject), F.lit("."), ciphertext)
+        values = {name: self.token(name, "_tenant", "_subject") for name in self._personal.tokens}
+        values |= {name: self.sealed(name, "_tenant", "_subject") for name in self._personal.sealed}
         raw = F.col("_raw")
         sealed = self._sealed({name: raw[name] for name in RECORD.names})
         clear = raw["payload_key_id"].isNull() & raw["topic_id"].isNotNull()
         whole = F.struct(*[sealed[name].alias(name) for name in RECORD.names])
         protected = {name: F.when(good, value) for name, value in values.items()}
         return judged.withColumns({**protected, "_raw": F.when(clear, whole).otherwise(raw)})
+
+    def key_of(self, tenant: str, subject: str) -> Column:
+        """Return the id of a person's key, from columns that name tenant and person."""
+        return _call("SubjectKey", F.col(tenant), F.col(subject))
+
+    def token(self, name: str, tenant: str, subject: str) -> Column:
+        """Return what stands in place of a column's value that shall be joined."""
+        return _call("Token", F.col(f"`{name}`").cast("string"), F.col(tenant), F.col(subject), F.lit(name))
+
+    def sealed(self, name: str, tenant: str, subject: str) -> Column:
+        """Return what stands in place of a column's value that may be revealed."""
+        text = F.col(f"`{name}`").cast("string").cast("binary")
+        ciphertext = _call("Seal", text, F.col(tenant), F.col(subject), F.lit(place(self._spec.full_name, name)))
+        return F.concat(self.key_of(tenant, subject), F.lit("."), F.base64(ciphertext))
 
     def _sealed(self, record: dict[str, Column]) -> dict[str, Column]:
         """Return the columns of a record whose payload is sealed."""

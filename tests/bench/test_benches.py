@@ -87,7 +87,7 @@ def test_what_is_expected_is_what_the_bytes_say(generate: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("pond",), "No benchmark pond; there are: lake, latency, push, steady."),
+        (("pond",), "No benchmark pond; there are: lake, latency, push, seal, steady."),
         (("lake", "--only", "d"), "No contender d; there are: tidemill, plain_spark, tuned_spark, python_deltars."),
         (("push", "--only", "d"), "No contender d; there are: push, panel."),
     ],
@@ -126,6 +126,16 @@ def test_one_object_on_standard_output() -> None:
     assert all(isinstance(value, float) and value > 0 for value in (report["figures"] | report["ratios"]).values())
     ours, theirs = (report["figures"][f"{name}_events_per_s"] for name in ("tidemill", "python_deltars"))
     assert report["ratios"]["to_python_deltars"] == pytest.approx(ours / theirs, rel=0.02)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_values_are_sealed() -> None:
+    done = bench("seal", "--quick", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert {"seal_rows_per_s", "token_rows_per_s", "aes_encrypt_rows_per_s", "new_keys_per_s"} <= report["figures"].keys()
+    assert report["ratios"].keys() == {"aes_encrypt_to_seal"}
 
 
 @pytest.mark.chaos

@@ -1,0 +1,5 @@
+"""Persons as they came."""
+
+from lakehouse.catalog import Kafka, bronze
+
+persons = bronze("persons", source=Kafka("persons"))
