@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lakehouse.clients import postgres_dsn
 from lakehouse.errors import AuthenticationError, UnknownNameError
 from lakehouse.livetables import served_tables
 from lakehouse.security.audit import Audit
@@ -68,7 +69,7 @@ class Gateway:
         self._max_bytes = settings.gateway.max_mb * 1_000_000
         self._lake = Recent(lake(lake_locator(settings)), settings.gateway.fresh_seconds)
         self._cache = cache
-        self._dsn = settings.require("postgres")
+        self._dsn = postgres_dsn(settings)
         self._roles = HotRoles(self._dsn, master)
         self._guard = threading.Lock()
         self._policy = Policy.load(workspace)
