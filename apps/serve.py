@@ -9,15 +9,19 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import panel as pn
+from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 from tornado.web import RedirectHandler
 from tornado.websocket import WebSocketClosedError
 
 from apps.pages import Page, load_pages
 from lakehouse.serving.density.watch import unwatch
+from lakehouse.serving.endpoint import certificate
 from lakehouse.serving.operations import ServeError, Workspace, docs_folder
 from lakehouse.serving.visitors import Provider
 
@@ -73,8 +77,10 @@ def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1", *, si
         ServeError: The port is taken, or the provider does not answer.
     """
     provider = Provider.of(workspace) if sign_in else None
+    shown = certificate(workspace)
     pages = {name: _bound(page, workspace) for name, page in load_pages(workspace).items()}
     port = _claim(address, port)
+    origin = f"{'https' if shown else 'http'}://{address}:{port}"
     started: list[Served] = []
     failed: list[BaseException] = []
     ready = threading.Event()
@@ -85,12 +91,12 @@ def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1", *, si
         asyncio.set_event_loop(events)
         loop = IOLoop.current()
         try:
-            server = _server(workspace, pages, port, address, loop, provider)
+            server = _server(workspace, pages, origin, loop, provider, shown)
         except BaseException as error:  # handed to the caller
             failed.append(error)
             ready.set()
             return
-        started.append(Served(f"http://{address}:{port}/{HOME}", port, loop, server, thread, workspace))
+        started.append(Served(f"{origin}/{HOME}", port, loop, server, thread, workspace))
         loop.add_callback(ready.set)
         loop.start()
         loop.close(all_fds=True)
@@ -103,17 +109,21 @@ def serve(workspace: Workspace, port: int = 0, address: str = "127.0.0.1", *, si
     return started[0]
 
 
-def _server(workspace: Workspace, pages: dict[str, Any], port: int, address: str, loop: IOLoop, provider: Provider | None) -> Any:
+def _server(
+    workspace: Workspace, pages: dict[str, Any], origin: str, loop: IOLoop, provider: Provider | None, shown: Path | None
+) -> Any:
     # That a visitor left while a message was on its way is no news.
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
     docs = docs_folder(workspace)
     docs.mkdir(parents=True, exist_ok=True)  # so that pages built later are served too
+    where = urlsplit(origin)
     server = pn.io.server.get_server(
         pages,
-        port=port,
-        address=address,
+        port=where.port or 0,
+        address=where.hostname,
+        ssl_certfile=str(shown) if shown else None,
         # A page of another origin must not read the figures through the visitor's browser.
-        websocket_origin=[f"{address}:{port}", f"localhost:{port}"],
+        websocket_origin=[where.netloc, f"localhost:{where.port}"],
         loop=loop,
         # They show values of rows, and are served without asking who is there.
         static_dirs={} if provider else {DOCS: str(docs)},
@@ -121,7 +131,7 @@ def _server(workspace: Workspace, pages: dict[str, Any], port: int, address: str
         # Whoever has a page open is seen to leave within seconds.
         check_unused_sessions_milliseconds=5_000,
         unused_session_lifetime_milliseconds=15_000,
-        **(_signing_in(provider, f"http://{address}:{port}") if provider else {}),
+        **(_signing_in(provider, origin) if provider else {}),
     )
     server.start()
     return server
@@ -129,6 +139,7 @@ def _server(workspace: Workspace, pages: dict[str, Any], port: int, address: str
 
 def _signing_in(provider: Provider, url: str) -> dict[str, Any]:
     """Return what makes Panel send visitors to a provider: the authorization code flow with PKCE."""
+    AsyncHTTPClient.configure(None, defaults={"ca_certs": provider.ca} if provider.ca else {})  # Panel asks for the token with it
     return {
         "oauth_provider": "auth_code",
         "oauth_key": "tidemill-pages",

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from lakehouse.catalog import Catalog
+from lakehouse.clients import postgres_dsn
 from lakehouse.control import Control
 from lakehouse.settings import Settings
 from lakehouse.telemetry.reader import StatusReader
@@ -38,7 +39,7 @@ class LiveProgress:
     ) -> None:
         self._settings, self._console = settings, console
         self._reader = StatusReader(workspace, catalog)
-        self._control = Control(settings.require("postgres"))
+        self._control = Control(postgres_dsn(settings))
         self._plain_every = plain_every
         self._stop = threading.Event()
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None

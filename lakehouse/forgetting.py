@@ -10,6 +10,7 @@ import psycopg
 from deltalake import DeltaTable
 
 from lakehouse.catalog import Catalog, TableSpec
+from lakehouse.clients import postgres_dsn
 from lakehouse.control import Control
 from lakehouse.errors import UnknownNameError
 from lakehouse.livetables import live_tables
@@ -130,7 +131,7 @@ def _is_there(settings: Settings, name: str) -> bool:
 
 
 def _is_hot(settings: Settings, name: str) -> bool:
-    with psycopg.connect(settings.require("postgres"), connect_timeout=5) as connection:
+    with psycopg.connect(postgres_dsn(settings), connect_timeout=5) as connection:
         return bool(column_names(connection, name))
 
 

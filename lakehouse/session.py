@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lakehouse.clients import jvm_trust, s3a
 from lakehouse.errors import SessionError
 from lakehouse.jvm.jars import LOG4J, TIDEMILL_JAR, fetch
 from lakehouse.settings import Settings
@@ -103,6 +104,7 @@ def _options(settings: Settings, scratch: Path) -> dict[str, str]:
                 f"'-Dtidemill.scratch={scratch}'",
                 f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
                 "-Duser.timezone=UTC",
+                *jvm_trust(settings, scratch),
                 "-XX:+UseParallelGC",  # on a few cores, a tenth less work than G1 (docs/performance.md)
             ]
         ),
@@ -134,14 +136,8 @@ def _options(settings: Settings, scratch: Path) -> dict[str, str]:
         ),
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
     }
-    if settings.s3.endpoint_url:
-        secret = settings.s3.secret_key.get_secret_value() if settings.s3.secret_key else ""
-        options |= {
-            "spark.hadoop.fs.s3a.endpoint": settings.s3.endpoint_url,
-            "spark.hadoop.fs.s3a.endpoint.region": settings.s3.region,
-            "spark.hadoop.fs.s3a.access.key": settings.s3.access_key or "",
-            "spark.hadoop.fs.s3a.secret.key": secret,
-            "spark.hadoop.fs.s3a.path.style.access": "true",
-            "spark.hadoop.fs.s3a.connection.ssl.enabled": str(settings.s3.endpoint_url.startswith("https")).lower(),
-        }
-    return options
+    if settings.encryption.spill:
+        # The key is made by the driver, and given on with it to its workers: what it sends to itself is encrypted too.
+        on = ("spark.io.encryption.enabled", "spark.authenticate", "spark.network.crypto.enabled")
+        options |= {**dict.fromkeys(on, "true"), "spark.io.encryption.keySizeBits": "256"}
+    return options | s3a(settings)

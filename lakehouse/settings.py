@@ -19,7 +19,12 @@ from lakehouse.workspace import Workspace
 
 Part = Literal["kafka", "s3", "postgres", "valkey"]
 PARTS: tuple[Part, ...] = ("kafka", "s3", "postgres", "valkey")
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+"""What this machine is called in addresses that do not leave it."""
 _ADDRESS: dict[Part, str] = {"kafka": "bootstrap_servers", "s3": "endpoint_url", "postgres": "dsn", "valkey": "url"}
+
+
+_CA = "PEM file of the authorities that its certificate may be from; with one, it is only spoken to over TLS."
 
 
 class _Section(BaseModel):
@@ -31,6 +36,10 @@ class KafkaSettings(_Section):
 
     bootstrap_servers: str | None = Field(default=None, description="`host:port[,host:port…]` of the broker.")
     partitions: int = Field(2, ge=1, description="Partitions of a topic that Tidemill makes.")
+    username: str | None = Field(default=None, description="Who signs in at the broker (SASL); nobody when left out.")
+    password: SecretStr | None = Field(default=None, description="Their password.")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="How they sign in.")
+    ca: Path | None = Field(default=None, description=_CA)
     options: dict[str, str] = Field({}, description="Further client options, passed on as they are (`security.protocol`, …).")
 
 
@@ -42,18 +51,22 @@ class S3Settings(_Section):
     secret_key: SecretStr | None = Field(default=None, description="Secret access key.")
     region: str = Field("us-east-1", description="Region name that requests are signed for.")
     bucket: str = Field("lake", description="Bucket of the lake; made when it is not there.")
+    ca: Path | None = Field(default=None, description="PEM file of the authorities that the endpoint's certificate may be from.")
+    encrypt: bool = Field(False, description="Let the store encrypt what is put into a bucket that Tidemill makes (SSE-S3).")
 
 
 class PostgresSettings(_Section):
     """Where PostgreSQL is: leases, the ledger and progress; later the hot store."""
 
     dsn: SecretStr | None = Field(default=None, description="`postgresql://user:password@host:port/database`.")
+    ca: Path | None = Field(default=None, description=_CA)
 
 
 class ValkeySettings(_Section):
     """Where the Redis-protocol cache is."""
 
-    url: SecretStr | None = Field(default=None, description="`redis://:password@host:port/0`.")
+    url: SecretStr | None = Field(default=None, description="`redis://:password@host:port/0`; `rediss://…` over TLS.")
+    ca: Path | None = Field(default=None, description="PEM file of the authorities that its certificate may be from.")
 
 
 class LakeSettings(_Section):
@@ -119,6 +132,7 @@ class OidcSettings(_Section):
     """Whose tokens say who a user is."""
 
     issuer: str | None = Field(default=None, description="Address of the OpenID Connect provider.")
+    ca: Path | None = Field(default=None, description="PEM file of the authorities that its certificate may be from.")
     audience: str = Field("tidemill", description="What `aud` of a token must name.")
     algorithms: list[str] = Field(["RS256", "ES256", "Ed25519"], description="Signatures that count; none with a shared secret.")
     tenant_claim: str = Field("tenant", description="Claim that names the user's tenant.")
@@ -126,6 +140,23 @@ class OidcSettings(_Section):
     redirects: list[str] = Field([], description="Addresses that the local issuer sends people back to, beside this machine's.")
     leeway_seconds: int = Field(30, ge=0, description="By how much the provider's clock may differ.")
     keys_seconds: float = Field(300, gt=0, description="How long the provider's keys are kept before they are fetched again.")
+
+
+class EncryptionSettings(_Section):
+    """What is encrypted on the wire and on local disk; `tidemill up --secure` sets the first two."""
+
+    services: bool | None = Field(
+        default=None,
+        description="Whether the gateway, the push service and the pages speak TLS only; left out: when the workspace is secure, "
+        "or one of them listens outside this machine.",
+    )
+    spill: bool = Field(False, description="Encrypt what Spark writes to local disk while it shuffles and spills.")
+    names: list[str] = Field([], description="Further names and addresses that the workspace's own certificate is for.")
+    certificate: Path | None = Field(
+        default=None,
+        description="PEM file of a certificate with its chain and key, for these services; the workspace's own when left out.",
+    )
+    ca: Path | None = Field(default=None, description="PEM file of the authority of that certificate, for those who connect.")
 
 
 class QualitySettings(_Section):
@@ -168,6 +199,7 @@ class Settings(BaseSettings):
     oidc: OidcSettings = OidcSettings()
     gateway: GatewaySettings = GatewaySettings()
     keys: KeysSettings = KeysSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -220,16 +252,10 @@ class Settings(BaseSettings):
         return f"s3a://{self.s3.bucket}"
 
     @property
-    def s3_storage_options(self) -> dict[str, str]:
-        """Options that make delta-rs read the lake."""
-        return {
-            "AWS_ENDPOINT_URL": self.require("s3"),
-            "AWS_ACCESS_KEY_ID": self.s3.access_key or "",
-            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key.get_secret_value() if self.s3.secret_key else "",
-            "AWS_REGION": self.s3.region,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
-        }
+    def encrypts_services(self) -> bool:
+        """Whether the gateway, the push service and the pages speak TLS only."""
+        outside = {self.gateway.address, self.push.address} - LOOPBACK_NAMES
+        return bool(outside) if self.encryption.services is None else self.encryption.services
 
 
 def external_parts(workspace: Workspace) -> set[Part]:
@@ -248,8 +274,10 @@ def embedded_path(workspace: Workspace) -> Path:
 def _embedded(workspace: Workspace) -> dict[str, Any]:
     path = embedded_path(workspace)
     try:
-        sections = json.loads(path.read_text()).get("settings", {})
-        return {part: sections[part] for part in PARTS if part in sections}
+        found = json.loads(path.read_text())
+        sections: dict[str, Any] = {part: found["settings"][part] for part in PARTS if part in found.get("settings", {})}
+        secure = found.get("secure")
+        return sections if secure is None else {**sections, "encryption": {"services": secure, "spill": secure}}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:

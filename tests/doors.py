@@ -11,6 +11,7 @@ import pyarrow as pa
 from live_lanes import running
 from sightings import wait_for
 
+from lakehouse.clients import trusting
 from lakehouse.errors import SettingsError
 from lakehouse.serving.gateway.endpoint import Endpoint
 from lakehouse.workspace import Workspace
@@ -89,7 +90,8 @@ def gateway(workspace: Workspace) -> Iterator[None]:
 
         def is_ready() -> bool:
             with suppress(SettingsError, httpx.HTTPError):
-                return httpx.get(f"{Endpoint.of(workspace).url}/ready").is_success
+                here = Endpoint.of(workspace)
+                return httpx.get(f"{here.url}/ready", verify=trusting(here.ca)).is_success
             return False
 
         wait_for(is_ready, "the gateway answers", process, 60)

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.account import FeedAccount, Violation, account, verify
 from lakehouse.catalog import Catalog
+from lakehouse.clients import s3a
 from lakehouse.control import Control
 from lakehouse.lanes.context import Context
 from lakehouse.lanes.epoch import Epochs
@@ -183,17 +184,9 @@ def forget_keys(settings: Settings) -> None:
 
 def _point_at(spark: SparkSession, settings: Settings) -> None:
     """Give the one driver of the run the address and the credentials of the object store."""
-    assert settings.s3.secret_key is not None
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
-    for name, value in {
-        "endpoint": settings.require("s3"),
-        "endpoint.region": settings.s3.region,
-        "access.key": settings.s3.access_key,
-        "secret.key": settings.s3.secret_key.get_secret_value(),
-        "path.style.access": "true",
-        "connection.ssl.enabled": "false",
-    }.items():
-        hadoop.set(f"fs.s3a.{name}", value)
+    for name, value in s3a(settings).items():
+        hadoop.set(name.removeprefix("spark.hadoop."), value)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from lakehouse.catalog import Kafka
+from lakehouse.clients import librdkafka, trusting
 from lakehouse.errors import TidemillError
 from lakehouse.serving.push.endpoint import Endpoint
 from lakehouse.settings import Settings
@@ -79,7 +80,8 @@ def pushing(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
 def talk(workspace: Workspace, token: str | None = None, origin: str | None = None, feed: str = "gulls") -> ClientConnection:
     endpoint = Endpoint.of(workspace)
     headers = {"Authorization": f"Bearer {token or endpoint.token}"} | ({"Origin": origin} if origin else {})
-    return connect(f"{endpoint.url}/live/{feed}", additional_headers=headers, proxy=None, max_size=None)
+    trust = trusting(endpoint.ca) if endpoint.ca else None
+    return connect(f"{endpoint.url}/live/{feed}", additional_headers=headers, proxy=None, max_size=None, ssl=trust)
 
 
 def hello(socket: ClientConnection, **request: Any) -> dict[str, Any]:
@@ -96,7 +98,7 @@ class Lane:
     """Writes rows to the live topic as the fast lane does."""
 
     def __init__(self, settings: Settings) -> None:
-        self._producer = Producer({"bootstrap.servers": settings.require("kafka"), "linger.ms": 5})
+        self._producer = Producer({**librdkafka(settings), "linger.ms": 5})
 
     def write(self, numbers: range, keys: int = 10) -> None:
         for n in numbers:

@@ -28,6 +28,7 @@ def account(
     """
     from lakehouse import account as accounts
     from lakehouse.catalog import Catalog
+    from lakehouse.clients import postgres_dsn
     from lakehouse.control import Control
     from lakehouse.errors import AccountError
     from lakehouse.settings import Settings
@@ -35,7 +36,7 @@ def account(
 
     workspace = Workspace.find()
     settings, catalog = Settings.load(workspace), Catalog.load(workspace)
-    control = Control(settings.require("postgres"))
+    control = Control(postgres_dsn(settings))
     feeds = [feed] if feed else [spec.name for spec in catalog.layer("bronze")]
     found = [accounts.account(settings, catalog, control, name) for name in feeds]
     broken = {name: accounts.verify(settings, catalog, control, name) for name in feeds} if verify else {}

@@ -17,6 +17,7 @@ def verify(as_json: Json = False) -> None:
 
     Example: `tidemill audit verify`
     """
+    from lakehouse.clients import postgres_dsn
     from lakehouse.control import Control
     from lakehouse.errors import AuditError
     from lakehouse.security import audit as log
@@ -26,7 +27,7 @@ def verify(as_json: Json = False) -> None:
     from lakehouse.workspace import Workspace
 
     settings = Settings.load(Workspace.find())
-    with closing(Control(settings.require("postgres"))) as control:
+    with closing(Control(postgres_dsn(settings))) as control:
         inside = carried(settings)
         count, breaks = log.verify(control, Objects(settings), inside)
     if as_json:

@@ -26,6 +26,7 @@ def forget(
 
     from rich.table import Table
 
+    from lakehouse.clients import postgres_dsn
     from lakehouse.control import Control
     from lakehouse.errors import KeyringError
     from lakehouse.forgetting import forget as destroy
@@ -38,7 +39,7 @@ def forget(
     settings = Settings.load(workspace)
     if not yes:
         typer.confirm("What is destroyed cannot be brought back. Go on?", abort=True)
-    with closing(Control(settings.require("postgres"))) as control, closing(Audit(control, Objects(settings))) as audit:
+    with closing(Control(postgres_dsn(settings))) as control, closing(Audit(control, Objects(settings))) as audit:
         found = destroy(workspace, settings, control, audit, subject, tenant)
     readable = [trace for trace in found.traces if trace.readable]
     if as_json:

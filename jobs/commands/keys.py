@@ -50,6 +50,7 @@ def move(
 @contextmanager
 def _opened(entry: dict[str, Any]) -> Iterator[Keyring]:
     """Open the keyring, with what is done to it on record."""
+    from lakehouse.clients import postgres_dsn
     from lakehouse.control import Control
     from lakehouse.security.audit import Audit
     from lakehouse.security.keyring import Keyring
@@ -59,7 +60,7 @@ def _opened(entry: dict[str, Any]) -> Iterator[Keyring]:
 
     workspace = Workspace.find()
     settings = Settings.load(workspace)
-    with closing(Control(settings.require("postgres"))) as control, closing(Audit(control, Objects(settings))) as audit:
+    with closing(Control(postgres_dsn(settings))) as control, closing(Audit(control, Objects(settings))) as audit:
         keyring = Keyring(workspace, settings, control)
         audit.record(entry)
         yield keyring

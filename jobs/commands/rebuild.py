@@ -22,6 +22,7 @@ def rebuild(
     Example: `tidemill rebuild gold.routes`
     """
     from lakehouse.catalog import Catalog
+    from lakehouse.clients import postgres_dsn
     from lakehouse.control import Control
     from lakehouse.errors import LeaseHeldError, TidemillError
     from lakehouse.settings import Settings
@@ -35,7 +36,7 @@ def rebuild(
         rows = _here(workspace, table)
     except LeaseHeldError as held:
         errors.print(f"[dim]{held}[/]\n[dim]It is asked to rebuild {table} …[/]", soft_wrap=True)
-        control = Control(Settings.load(workspace).require("postgres"))
+        control = Control(postgres_dsn(Settings.load(workspace)))
         request = control.ask("rebuild", table)
         state, message = control.request_state(request)
         while state in ("waiting", "running"):

@@ -125,13 +125,14 @@ def _run_fast(workspace: Workspace, stand_by: bool) -> dict[str, str]:
 def _run_hot(workspace: Workspace) -> dict[str, str]:
     """Run one more hot sink; nothing of it can stop for a reason of its own."""
     from lakehouse.catalog import Catalog
+    from lakehouse.clients import postgres_dsn
     from lakehouse.control import Control
     from lakehouse.lanes.fast_session import declared_tables
     from lakehouse.lanes.sink import HotSink
     from lakehouse.settings import Settings
 
     settings = Settings.load(workspace)
-    with closing(Control(settings.require("postgres"))) as control:
+    with closing(Control(postgres_dsn(settings))) as control:
         sink = HotSink(settings, declared_tables(workspace, Catalog.load(workspace)), control)
         _on_signal(sink.stop)
         errors.print("The hot sink writes what comes; Ctrl-C ends it.")

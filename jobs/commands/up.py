@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from jobs.console import Json, console, errors, print_json
 
@@ -10,7 +12,17 @@ if TYPE_CHECKING:
     from lakehouse.jvm.jars import JarSet
 
 
-def up(as_json: Json = False) -> None:
+def up(
+    secure: Annotated[
+        bool | None,
+        typer.Option(
+            "--secure/--plain",
+            help="Speak TLS only, and encrypt buckets; or neither. It is remembered. Left out: as last time; at first, secure when "
+            "the gateway or the push service listens outside this machine.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Start the embedded servers that do not run yet: Kafka, S3, PostgreSQL, Valkey.
 
     The first time, Kafka's jars are fetched. A part that has an address of its own, such as
@@ -27,7 +39,7 @@ def up(as_json: Json = False) -> None:
     if "kafka" not in external_parts(workspace):
         fetch_jars("kafka", "Fetching Kafka's jars")
     with Progress(errors) as progress:
-        servers = supervisor.up(workspace, progress.report)
+        servers = supervisor.up(workspace, progress.report, secure)
     if as_json:
         print_json(as_dict(servers))
     else:

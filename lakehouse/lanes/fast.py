@@ -22,12 +22,13 @@ from py4j.protocol import Py4JNetworkError
 from pyspark.sql import functions as F
 
 from lakehouse.catalog import Catalog, Kafka, TableSpec
+from lakehouse.clients import postgres_dsn, spark_kafka
 from lakehouse.control import Control
 from lakehouse.deadletter.envelope import POSITION
 from lakehouse.errors import DataLossError, DeclarationError, TidemillError
 from lakehouse.lanes.judge import Judge
 from lakehouse.lanes.protect import Protector
-from lakehouse.lanes.records import MESSAGE_JSON, as_records, kafka_options, read_latest, read_topic
+from lakehouse.lanes.records import MESSAGE_JSON, as_records, read_latest, read_topic
 from lakehouse.lanes.reference import digest, read_reference
 from lakehouse.lanes.trouble import LOST, first_line, passes_by_itself, pause, told
 from lakehouse.lanes.windows import Counted, Freshness, window_messages, windows_of
@@ -276,9 +277,9 @@ class FastLane:
             frame, checkpoint = self.messages(spec, rows), f"live/{spec.name}/{found}"
         internal = {"_record", *ORIGIN}
         kinds = {x.name: column_type(x.dataType.simpleString()) for x in rows.schema.fields if x.name not in internal}
-        declare(settings.require("postgres"), spec.name, kinds)  # for those that write and read it without Spark
+        declare(postgres_dsn(settings), spec.name, kinds)  # for those that write and read it without Spark
         writer = frame.writeStream.format("kafka").queryName(spec.full_name).outputMode("update")
-        writer = writer.options(**{**_PRODUCER, **kafka_options(settings)})
+        writer = writer.options(**{**_PRODUCER, **spark_kafka(settings)})
         return writer.option("checkpointLocation", f"{settings.lake_uri}/checkpoints/{checkpoint}")
 
     def _start(self, run: _Run) -> None:

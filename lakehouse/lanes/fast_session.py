@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from lakehouse.catalog import Catalog
+from lakehouse.clients import postgres_dsn
 from lakehouse.control import Control
 from lakehouse.errors import DeclarationError, LeaseHeldError
 from lakehouse.lanes.fast import FastLane
@@ -153,7 +154,7 @@ def fast_owning(workspace: Workspace, holder: str, *, stand_by: bool = False) ->
     settings, catalog = Settings.load(workspace), Catalog.load(workspace)
     tables = declared_tables(workspace, catalog)
     size = sized(settings, catalog, tables)
-    control = Control(settings.require("postgres"))
+    control = Control(postgres_dsn(settings))
     lease = Lease(control, seconds=settings.lake.lease_seconds, name=FAST)
     scratch = f"spark-fast-{os.getpid()}" if stand_by else "spark-fast"  # two drivers may run side by side
     if not stand_by:

@@ -9,11 +9,11 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from psycopg.conninfo import conninfo_to_dict
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, DataType, StringType, StructField, StructType
 
 from lakehouse.catalog import TableSpec
+from lakehouse.clients import postgres_jdbc
 from lakehouse.control import Control
 from lakehouse.deadletter.envelope import RECORD
 from lakehouse.errors import DeclarationError
@@ -34,7 +34,6 @@ _FUNCTIONS: dict[str, DataType] = {
     "Unseal": BinaryType(),
     "Token": StringType(),
 }
-_CONNECTION = ("user", "password", "sslmode", "sslrootcert")
 
 
 class Protector:
@@ -72,11 +71,8 @@ class Protector:
         with closing(Audit(self._control, Objects(self._settings))) as audit:
             audit.record({"kind": "keys", "what": "opened", "by": self._spark.sparkContext.appName})
         keyring.expire_quarantine()
-        where = conninfo_to_dict(self._settings.require("postgres"))
-        options = {name: str(where[name]) for name in _CONNECTION if where.get(name)}
-        url = f"jdbc:postgresql://{where.get('host')}:{where.get('port') or 5432}/{where.get('dbname')}"
         jvm: Any = self._spark._jvm
-        jvm.io.tidemill.Keyring.open(url, options, keyring.for_jvm())
+        jvm.io.tidemill.Keyring.open(*postgres_jdbc(self._settings), keyring.for_jvm())
         for name, kind in _FUNCTIONS.items():
             self._spark.udf.registerJavaFunction(_name(name), f"io.tidemill.{name}", kind)
 

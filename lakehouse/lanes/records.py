@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from lakehouse.clients import spark_kafka
 from lakehouse.deadletter.envelope import RECORD
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import extents
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
 
 MESSAGE_JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "ignoreNullFields": "true"}
 """How Spark writes the rows of live topics."""
-
-
-def kafka_options(settings: Settings) -> dict[str, str]:
-    """Return what Spark's Kafka source and sink need to find the broker, and to be let in."""
-    options = {f"kafka.{key}": value for key, value in settings.kafka.options.items()}
-    return {**options, "kafka.bootstrap.servers": settings.require("kafka")}
 
 
 def read_topic(
@@ -37,7 +32,7 @@ def read_topic(
         options: Options of Spark's source, which win over those here.
     """
     common = {"subscribe": topic, "startingOffsets": "earliest", "failOnDataLoss": "true", "includeHeaders": "true"}
-    return spark.readStream.format("kafka").options(**{**consumer, **kafka_options(settings), **common, **(options or {})}).load()
+    return spark.readStream.format("kafka").options(**{**consumer, **spark_kafka(settings), **common, **(options or {})}).load()
 
 
 def read_latest(spark: SparkSession, settings: Settings, topic: str, records: int) -> DataFrame:
@@ -55,7 +50,7 @@ def read_latest(spark: SparkSession, settings: Settings, topic: str, records: in
         "endingOffsets": {topic: {str(x): end for x, end in held.end.items()}},
     }
     options = {"subscribe": topic, "includeHeaders": "true", **{name: json.dumps(offsets) for name, offsets in span.items()}}
-    return spark.read.format("kafka").options(**{**kafka_options(settings), **options}).load()
+    return spark.read.format("kafka").options(**{**spark_kafka(settings), **options}).load()
 
 
 def as_records(messages: DataFrame, topic_id: str) -> DataFrame:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from lakehouse.catalog import Catalog
+from lakehouse.clients import postgres_dsn
 from lakehouse.control import Control
 from lakehouse.lanes.context import Context
 from lakehouse.lanes.epoch import Epochs
@@ -45,7 +46,7 @@ def owning(
         catalog[name]
     for feed in accept_loss:
         catalog.ingest(feed)
-    control = Control(settings.require("postgres"))
+    control = Control(postgres_dsn(settings))
     lease = Lease(control, seconds=settings.lake.lease_seconds)
     lease.acquire(holder)
     try:

@@ -18,6 +18,7 @@ import psycopg
 import valkey
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from lakehouse.clients import librdkafka, postgres_dsn, valkey_client
 from lakehouse.control import Control
 from lakehouse.errors import SourceError
 from lakehouse.lanes.trouble import pause
@@ -81,8 +82,7 @@ class HotSink:
         """
         consumer = Consumer(
             {
-                "bootstrap.servers": self._settings.require("kafka"),
-                **self._settings.kafka.options,
+                **librdkafka(self._settings),
                 "group.id": GROUP,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,  # a commit names what both stores have: see _ends
@@ -177,9 +177,9 @@ class HotSink:
 
     def _connect(self, spec: LiveSpec) -> _Stores:
         if self._connection is None:
-            self._connection = psycopg.connect(self._settings.require("postgres"), autocommit=True, connect_timeout=5)
+            self._connection = psycopg.connect(postgres_dsn(self._settings), autocommit=True, connect_timeout=5)
             # A store that does not answer is as good as gone; nothing here takes a minute.
-            self._valkey = valkey.Valkey.from_url(self._settings.require("valkey"), socket_timeout=60, socket_connect_timeout=5)
+            self._valkey = valkey_client(self._settings, socket_timeout=60, socket_connect_timeout=5)
         assert self._valkey is not None
         columns = declared(self._connection, spec.name)
         if columns is None:  # the lane declares a table before it writes its first row

@@ -17,10 +17,10 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from lakehouse.clients import trusting
 from lakehouse.errors import AuthenticationError, SettingsError
 from lakehouse.security.users import User, Value
-from lakehouse.settings import OidcSettings
-from lakehouse.stack.ports import LOOPBACK_NAMES
+from lakehouse.settings import LOOPBACK_NAMES, OidcSettings
 
 _LONGEST = 16_384  # characters of a token
 _AGAIN_SECONDS = 10.0  # between two fetches that unknown keys cause: tokens come from anybody
@@ -45,7 +45,8 @@ class Identity:
         if where.scheme != "https" and where.hostname not in LOOPBACK_NAMES:
             raise SettingsError(f"The issuer {settings.issuer} is not reached by https.")
         self._settings = settings
-        self._client = httpx.Client(transport=transport, timeout=5.0, follow_redirects=False)
+        trust = trusting(settings.ca)
+        self._client = httpx.Client(transport=transport, timeout=5.0, follow_redirects=False, verify=trust)
         self._guard = threading.Lock()
         self._keys = KeySet([])
         self._fetched = self._asked = -float("inf")

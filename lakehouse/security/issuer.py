@@ -19,8 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from lakehouse.errors import AuthenticationError, SettingsError
 from lakehouse.security.users import User, local_users
-from lakehouse.settings import OidcSettings
-from lakehouse.stack.ports import LOOPBACK_NAMES
+from lakehouse.settings import LOOPBACK_NAMES, OidcSettings
 from lakehouse.stack.state import write_private
 from lakehouse.workspace import Workspace
 

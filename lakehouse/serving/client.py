@@ -15,6 +15,7 @@ import orjson
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from lakehouse.clients import trusting
 from lakehouse.errors import SourceError
 from lakehouse.serving.push.access import PROTOCOL
 from lakehouse.serving.push.endpoint import Endpoint
@@ -80,6 +81,7 @@ def subscribe(
     request |= {"frame_ms": frame_ms, "every": every, "purpose": purpose}
     stop = stop or threading.Event()
     pause = 0.1
+    trust = trusting(endpoint.ca) if endpoint.url.startswith("wss:") else None
     while not stop.is_set():
         try:
             with connect(
@@ -88,6 +90,7 @@ def subscribe(
                 subprotocols=[PROTOCOL],  # type: ignore[list-item]  # a NewType of str
                 max_size=None,
                 proxy=None,
+                ssl=trust,
             ) as socket:
                 socket.send(orjson.dumps(request | {"position": position}).decode())
                 for message in _messages(socket, stop):

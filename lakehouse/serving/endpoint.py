@@ -1,4 +1,4 @@
-"""What a service writes down of itself in the workspace, for those who connect to it; light to import."""
+"""What a service shows of itself, and writes down in the workspace, for those who connect to it; light to import."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from lakehouse.errors import SettingsError
+from lakehouse.settings import Settings
 from lakehouse.stack.state import write_private
 from lakehouse.workspace import Workspace
+
+
+def certificate(workspace: Workspace) -> Path | None:
+    """Return the PEM file of what the services of a workspace show to those who connect; ``None``: they speak in plain text."""
+    from lakehouse.security.authority import Shown
+
+    shown = Shown.of(workspace, Settings.load(workspace))
+    return shown.certificate if shown else None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import psycopg
 from arro3.core import Array, DataType, RecordBatch, RecordBatchReader, Table
 from psycopg import sql
 
+from lakehouse.clients import postgres_dsn
 from lakehouse.errors import QueryFailedError
 from lakehouse.security.hotroles import HotRoles
 from lakehouse.security.policy import View
@@ -126,7 +127,7 @@ class HotSource:
 
 def hot(settings: Settings) -> Callable[[str, int | None], HotSource]:
     """Return the function that opens a live table, by ``live.name``."""
-    dsn = settings.require("postgres")
+    dsn = postgres_dsn(settings)
 
     def open_source(full_name: str, version: int | None) -> HotSource:
         if version is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from lakehouse.clients import delta_rs
 from lakehouse.errors import QueryFailedError
 from lakehouse.serving.pushdown import Condition, may_hold, predicate
 
@@ -37,7 +38,7 @@ class Location:
 
 def lake_locator(settings: Settings) -> Callable[[str], Location]:
     """Return the function that knows where a table of the lake lies, by ``layer.name``."""
-    options = {**settings.s3_storage_options, "connect_timeout": "3s", "timeout": "30s", "max_retries": "2"}
+    options = {**delta_rs(settings), "connect_timeout": "3s", "timeout": "30s", "max_retries": "2"}
     return lambda name: Location(f"s3://{settings.s3.bucket}/{name.replace('.', '/', 1)}", options)
 
 

@@ -8,6 +8,7 @@ from functools import cache
 
 import httpx2 as httpx
 
+from lakehouse.clients import trusting
 from lakehouse.errors import ServeError, SettingsError
 from lakehouse.livetables import served_tables
 from lakehouse.security.identity import Identity, discovered
@@ -24,10 +25,12 @@ class Provider:
     Attributes:
         authorize_url: Where they are sent.
         token_url: Where a code is changed for tokens.
+        ca: PEM file of the authority of its certificate; ``None``: one that the system knows.
     """
 
     authorize_url: str
     token_url: str
+    ca: str | None = None
 
     @classmethod
     def of(cls, workspace: Workspace) -> Provider:
@@ -37,13 +40,14 @@ class Provider:
             ServeError: It does not answer.
         """
         try:
-            issuer = str(trusted(workspace, Settings.load(workspace)).issuer)
+            oidc = trusted(workspace, Settings.load(workspace))
+            issuer = str(oidc.issuer)
         except SettingsError as error:
             raise ServeError("Nobody can sign in before a gateway ran: run `tidemill run --lane gateway`.") from error
         try:
-            with httpx.Client() as client:
+            with httpx.Client(verify=trusting(oidc.ca)) as client:
                 found = discovered(client, issuer)
-            return cls(str(found["authorization_endpoint"]), str(found["token_endpoint"]))
+            return cls(str(found["authorization_endpoint"]), str(found["token_endpoint"]), str(oidc.ca) if oidc.ca else None)
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise ServeError(f"Nobody can sign in, for {issuer} does not answer: run `tidemill run --lane gateway`.") from error
 

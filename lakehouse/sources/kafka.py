@@ -18,6 +18,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPart
 from kafka.net.compat import KafkaNetClient
 
 from lakehouse.catalog import Kafka
+from lakehouse.clients import kafka_python
 from lakehouse.errors import SourceError
 from lakehouse.settings import Settings
 
@@ -25,15 +26,6 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Largest record of a topic that Tidemill makes: a record of 1 MiB and the reasons that a dead letter adds to it."""
 
 _TIMEOUT_MS = 15_000
-_OPTION_NAMES = {  # where kafka-python's name is not the option's with underscores
-    "sasl.username": "sasl_plain_username",
-    "sasl.password": "sasl_plain_password",
-    "sasl.mechanisms": "sasl_mechanism",
-    "ssl.ca.location": "ssl_cafile",
-    "ssl.certificate.location": "ssl_certfile",
-    "ssl.key.location": "ssl_keyfile",
-    "ssl.key.password": "ssl_password",
-}
 
 
 @dataclass(frozen=True)
@@ -66,7 +58,7 @@ def admin(settings: Settings, timeout_ms: int = _TIMEOUT_MS) -> Iterator[KafkaAd
     servers = settings.require("kafka")
     client = None
     try:
-        client = _connected(request_timeout_ms=timeout_ms, bootstrap_timeout_ms=timeout_ms, **_client_options(settings))
+        client = _connected(request_timeout_ms=timeout_ms, bootstrap_timeout_ms=timeout_ms, **kafka_python(settings))
         yield client
     except KafkaError as error:
         raise SourceError(f"Kafka at {servers}: {error}; check that the broker runs (`tidemill status`).") from error
@@ -173,7 +165,7 @@ def first_offset_from(settings: Settings, topic: str, partition: int, offset: in
         SourceError: The broker does not answer.
     """
     where = TopicPartition(topic, partition)
-    consumer = KafkaConsumer(**_client_options(settings), enable_auto_commit=False, max_poll_records=1)
+    consumer = KafkaConsumer(**kafka_python(settings), enable_auto_commit=False, max_poll_records=1)
     try:
         consumer.assign([where])
         consumer.seek(where, offset)
@@ -186,11 +178,6 @@ def first_offset_from(settings: Settings, topic: str, partition: int, offset: in
         raise SourceError(f"Kafka at {settings.require('kafka')}: {error}; check that the broker runs.") from error
     finally:
         consumer.close()
-
-
-def _client_options(settings: Settings) -> dict[str, Any]:
-    options = {_OPTION_NAMES.get(name, name.replace(".", "_")): value for name, value in settings.kafka.options.items()}
-    return {"bootstrap_servers": settings.require("kafka").split(","), "client_id": "tidemill", **options}
 
 
 def extents(settings: Settings, topics: Iterable[str], timeout_ms: int = _TIMEOUT_MS) -> dict[str, Extent]:

@@ -17,6 +17,7 @@ from zlib import crc32
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from lakehouse.catalog import Catalog, Kafka
+from lakehouse.clients import librdkafka
 from lakehouse.declarations import load_module
 from lakehouse.errors import SourceError, UnknownNameError
 from lakehouse.settings import Settings
@@ -267,4 +268,4 @@ def _last_records(settings: Settings, topic: str, ends: dict[int, int]) -> dict[
 
 
 def _client(settings: Settings) -> dict[str, Any]:
-    return {"bootstrap.servers": settings.require("kafka"), "client.id": "tidemill-replay"} | settings.kafka.options
+    return {"client.id": "tidemill-replay", **librdkafka(settings)}

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +15,9 @@ import psutil
 
 from lakehouse.errors import StackError, TidemillError
 from lakehouse.jvm.jars import cache_dir, locked, missing
+from lakehouse.security.authority import Authority
 from lakehouse.settings import Settings
-from lakehouse.stack import java, postgres, s3, valkey
+from lakehouse.stack import door, java, postgres, s3, valkey
 from lakehouse.stack.ports import is_free
 from lakehouse.stack.state import StackState
 from lakehouse.stack.supervisor import status
@@ -25,6 +27,7 @@ Verdict = Literal["ok", "warn", "fail"]
 _PYTHONS = ((3, 11), (3, 12))
 _MEMORY_GB = (4, 8)
 _DISK_GB = (1, 10)
+_DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,14 @@ def _programs() -> Iterator[Check]:
         "s3 program": s3.binary,
         "postgres program": postgres.binary,
         "valkey program": valkey.binary,
+        "tls program": door.binary,
     }
     for name, find in finders.items():
         try:
             yield Check(name, "ok", str(find()))
         except StackError as error:
             found, _, fix = str(error).partition(": ")
-            yield Check(name, "fail", found, fix)
+            yield Check(name, "warn" if name == "tls program" else "fail", found, fix)  # only `up --secure` needs it
 
 
 def _jars() -> Iterator[Check]:
@@ -134,12 +138,24 @@ def _writable(folder: Path) -> Check:
     return Check("workspace", "fail", f"{folder} cannot be written", "change its owner or permissions, or copy it elsewhere.")
 
 
+def _certificate(workspace: Workspace) -> Check:
+    shown = Authority(workspace).shown()
+    if shown is None:
+        return Check("certificate", "fail", "there is none", "`tidemill up` makes it.")
+    left = (shown.not_valid_after_utc - datetime.now(UTC)).days
+    if left < _DAYS:
+        return Check("certificate", "warn" if left > 0 else "fail", f"{left} days are left", "`tidemill up` renews it.")
+    return Check("certificate", "ok", f"{left} days are left")
+
+
 def _stack(workspace: Workspace) -> Iterator[Check]:
     try:
         servers, state = status(workspace), StackState.load(workspace)
     except TidemillError as error:
         yield Check("servers", "fail", str(error), "`tidemill down --wipe` starts afresh.")
         return
+    if state.secure:
+        yield _certificate(workspace)
     for server in servers:
         found = f"{server.state} {server.address or ''}".rstrip()
         if server.state == "crashed":

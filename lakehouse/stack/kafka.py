@@ -9,16 +9,19 @@ import uuid
 from base64 import urlsafe_b64encode
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from lakehouse.clients import librdkafka
 from lakehouse.errors import StackError
 from lakehouse.jvm.jars import fetch
 from lakehouse.settings import Part
 from lakehouse.stack import java
 from lakehouse.stack.ports import LOOPBACK, answers
 from lakehouse.stack.server import Server
+from lakehouse.stack.state import write_private
 
 _FOREVER = 2**63 - 1
+_USER = "tidemill"
 _LARGEST_MESSAGE = 4 * 1024 * 1024
 
 _LOGGING = """\
@@ -40,11 +43,12 @@ class Kafka(Server):
 
     part: ClassVar[Part] = "kafka"
     port_names = ("broker", "controller")
+    secret_names = ("password",)
     process_names = ("java",)
 
     def prepare(self) -> None:
         """Write the configuration, and format the log folder once."""
-        self._properties.write_text("".join(f"{key}={value}\n" for key, value in self._options().items()))
+        write_private(self._properties, "".join(f"{key}={value}\n" for key, value in self._options().items()))
         self._logging.write_text(_LOGGING)
         if not self._meta.exists():
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -72,16 +76,19 @@ class Kafka(Server):
             raise ConnectionError(f"nobody listens on port {self.port}")
         from confluent_kafka.admin import AdminClient
 
-        client = AdminClient({"bootstrap.servers": f"{LOOPBACK}:{self.port}", "log_level": 0})
+        client = AdminClient({**librdkafka(self.known), "log_level": 0})
         found = client.describe_cluster(request_timeout=5).result(timeout=6)
         if found.cluster_id != (mine := self._cluster_id()):
             raise ConnectionError(f"port {self.port} belongs to cluster {found.cluster_id}, not to {mine}")
         if not found.nodes:
             raise ConnectionError("the broker has not registered yet")
 
-    def settings(self) -> dict[str, str]:
-        """Return the broker's address."""
-        return {"bootstrap_servers": f"{LOOPBACK}:{self.port}"}
+    def settings(self) -> dict[str, Any]:
+        """Return the broker's address, and who signs in when it is secure."""
+        address = {"bootstrap_servers": f"{LOOPBACK}:{self.port}"}
+        if self.site.authority is None:
+            return address
+        return {**address, "username": _USER, "password": self.site.secrets["password"], "ca": str(self.site.authority.ca)}
 
     @cached_property
     def _java(self) -> list[str]:
@@ -90,15 +97,16 @@ class Kafka(Server):
 
     def _options(self) -> dict[str, str | int]:
         broker, controller = (f"{LOOPBACK}:{self.site.ports[name]}" for name in self.port_names)
+        client = "CLIENT" if self.site.authority else "PLAINTEXT"
         return {
+            **self._security(),
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@{controller}",
             "controller.listener.names": "CONTROLLER",
-            "inter.broker.listener.name": "PLAINTEXT",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-            "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{broker}",
+            "inter.broker.listener.name": client,
+            "listeners": f"{client}://{broker},CONTROLLER://{controller}",
+            "advertised.listeners": f"{client}://{broker}",
             "log.dirs": str(self.site.folder / "log"),
             "auto.create.topics.enable": "false",
             # One node: one copy, and few internal partitions, for each is a folder with open files.
@@ -126,6 +134,25 @@ class Kafka(Server):
             "replica.fetch.max.bytes": _LARGEST_MESSAGE,
             # The default takes 128 MiB, a quarter of this heap, to compact the few offsets there are.
             "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
+        }
+
+    def _security(self) -> dict[str, str]:
+        """Return who may connect: anybody, or who signs in over TLS; to the controller, who has the server's own certificate."""
+        if self.site.authority is None:
+            return {"listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"}
+        password, module = self.site.secrets["password"], "org.apache.kafka.common.security.plain.PlainLoginModule"
+        return {
+            "listener.security.protocol.map": "CONTROLLER:SSL,CLIENT:SASL_SSL",
+            "listener.name.controller.ssl.client.auth": "required",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "listener.name.client.plain.sasl.jaas.config": (
+                f'{module} required username="{_USER}" password="{password}" user_{_USER}="{password}";'
+            ),
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self.site.authority.certificate),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.site.authority.ca),
         }
 
     def _cluster_id(self) -> str | None:

@@ -9,8 +9,6 @@ import socket
 from lakehouse.errors import StackError, TidemillError
 
 LOOPBACK = "127.0.0.1"
-LOOPBACK_NAMES = frozenset({"localhost", LOOPBACK, "::1"})
-"""What this machine is called in addresses that do not leave it."""
 
 # Below the range from which Linux and macOS take ports for outgoing connections, which could occupy the port of a server
 # that is down for a moment.

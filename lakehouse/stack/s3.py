@@ -8,8 +8,9 @@ import shutil
 import sysconfig
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from lakehouse.clients import s3fs_options
 from lakehouse.errors import StackError
 from lakehouse.settings import Part
 from lakehouse.stack.ports import LOOPBACK, answers, is_free
@@ -39,7 +40,7 @@ class S3(Server):
 
     part: ClassVar[Part] = "s3"
     port_names = ("s3", "s3_grpc", "filer", "filer_grpc", "master", "master_grpc", "volume", "volume_grpc")
-    secret_names = ("access_key", "secret_key")
+    secret_names = ("access_key", "secret_key", "bucket_key", "volume_key")
     process_names = ("weed",)
     # Asked to stop, the filer waits 15 seconds for subscriptions that its own gateway holds, and has nothing to save then.
     stop_seconds = 2
@@ -57,6 +58,11 @@ class S3(Server):
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         write_private(self.site.folder / "s3.json", json.dumps({"identities": [identity]}))
+        security = self.site.folder / "security.toml"
+        if self.site.authority:
+            write_private(security, _security(str(self.site.authority.certificate), str(self.site.authority.ca)))
+        else:
+            security.unlink(missing_ok=True)
 
     def argv(self) -> list[str]:
         """Return the command line: every role on the loopback address, every extra service off."""
@@ -84,11 +90,18 @@ class S3(Server):
             f"-master.volumeSizeLimitMB={_VOLUME_MB}",
             f"-volume.max={_VOLUMES}",
             "-volume.preStopSeconds=0",
+            *([f"-s3.{kind}.file={self.site.authority.certificate}" for kind in ("cert", "key")] if self.site.authority else []),
         ]
 
     def env(self) -> dict[str, str]:
-        """Keep the configuration in the user's home folder, if there is one, out of this."""
-        return {"HOME": str(self.site.folder)}
+        """Keep the configuration in the user's home folder, if there is one, out of this; and give it its keys.
+
+        The key of encrypted buckets is always among them: a store that is secure no more still reads what it encrypted.
+        """
+        keys = {"WEED_S3_SSE_KEY": self.site.secrets["bucket_key"]}
+        if self.site.authority:
+            keys |= dict.fromkeys(("WEED_JWT_SIGNING_KEY", "WEED_JWT_SIGNING_READ_KEY"), self.site.secrets["volume_key"])
+        return {"HOME": str(self.site.folder), **keys}
 
     def clear(self) -> None:
         """Also remove the sockets that a killed server leaves, which it makes in a place that cannot be set."""
@@ -112,21 +125,42 @@ class S3(Server):
                 raise OSError(f"bucket {self.bucket} does not give back what was written")
             files.rm_file(probe)
 
-    def settings(self) -> dict[str, str]:
+    def settle(self) -> None:
+        """Let it encrypt what comes into the bucket, when it is secure."""
+        if self.site.authority:
+            from lakehouse.storage.objects import encrypt_bucket
+
+            encrypt_bucket(self._files(), self.bucket)
+
+    def settings(self) -> dict[str, Any]:
         """Return address, credentials and bucket."""
-        return {"endpoint_url": f"http://{LOOPBACK}:{self.port}", **self.site.secrets, "bucket": self.bucket}
+        credentials = {name: self.site.secrets[name] for name in ("access_key", "secret_key")}
+        known = {"endpoint_url": f"http://{LOOPBACK}:{self.port}", **credentials, "bucket": self.bucket}
+        if self.site.authority is None:
+            return known
+        return known | {"endpoint_url": f"https://{LOOPBACK}:{self.port}", "ca": str(self.site.authority.ca), "encrypt": True}
 
     def _files(self) -> S3FileSystem:
         from s3fs import S3FileSystem
 
         return S3FileSystem(
-            key=self.site.secrets["access_key"],
-            secret=self.site.secrets["secret_key"],
-            endpoint_url=f"http://{LOOPBACK}:{self.port}",
+            **s3fs_options(self.known),
             config_kwargs={"connect_timeout": 3, "read_timeout": 10, "retries": {"max_attempts": 0}},
             skip_instance_cache=True,
             use_listings_cache=False,
         )
+
+
+def _security(certificate: str, ca: str) -> str:
+    """Return SeaweedFS's security.toml: between its own roles, only who has the server's certificate is listened to.
+
+    Not for the volumes' HTTP: SeaweedFS 4.48 fetches encrypted chunks over plain HTTP, whatever it is told (``fetchFullChunk`` in its
+    ``s3api_object_handlers.go``). What passes there is encrypted already, and takes a token that a key of ours has signed.
+    """
+    files = f"cert = {json.dumps(certificate)}\nkey = {json.dumps(certificate)}\n"
+    grpc = "".join(f"[grpc.{role}]\n{files}" for role in (*_ROLES, "client"))
+    https = "".join(f"[https.{role}]\n{files}ca = {json.dumps(ca)}\n" for role in ("master", "filer"))
+    return f"[grpc]\nca = {json.dumps(ca)}\n{grpc}{https}"
 
 
 def _one_in_each(parent: str) -> list[str]:

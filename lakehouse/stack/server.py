@@ -8,11 +8,15 @@ from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakehouse.errors import StackError
-from lakehouse.settings import Part
+from lakehouse.settings import Part, Settings
+from lakehouse.stack import door
 from lakehouse.stack.process import Identity, leftovers, spawn, stop
+
+if TYPE_CHECKING:
+    from lakehouse.security.authority import Authority
 
 _LOG_LIMIT = 16 * 1024 * 1024
 _TAIL_LINES = 12
@@ -31,12 +35,14 @@ class Site:
         log: Its output.
         ports: Its ports by name.
         secrets: Its generated credentials by name.
+        authority: Whose certificate it shows; ``None``: it speaks in plain text.
     """
 
     folder: Path
     log: Path
     ports: dict[str, int]
     secrets: dict[str, str]
+    authority: Authority | None = None
 
 
 class Server(ABC):
@@ -49,9 +55,11 @@ class Server(ABC):
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     start_seconds: ClassVar[float] = 90
     stop_seconds: ClassVar[float] = 30
+    protocol: ClassVar[str | None] = None
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self._door: Identity | None = None
 
     @abstractmethod
     def prepare(self) -> None:
@@ -70,8 +78,19 @@ class Server(ABC):
         """
 
     @abstractmethod
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """Return its section of ``Settings``."""
+
+    @property
+    def socket(self) -> str | None:
+        """Name of the Unix socket in its folder, when it has no TLS of its own and there has to be some."""
+        return None
+
+    @property
+    def known(self) -> Settings:
+        """What a client knows when it knows this server alone."""
+        kind = Settings.model_fields[self.part].annotation
+        return Settings.model_construct(**{self.part: kind.model_validate(self.settings())})  # type: ignore[union-attr]
 
     def env(self) -> dict[str, str]:
         """Return what is added to the environment."""
@@ -98,6 +117,10 @@ class Server(ABC):
             if self.site.log.exists() and self.site.log.stat().st_size > _LOG_LIMIT:
                 self.site.log.replace(self.site.log.with_suffix(".log.1"))
             self.prepare()
+            if self.site.authority and self.socket:
+                self._door = door.open_door(
+                    self.site.folder, self.site.log, self.port, self.socket, self.site.authority.certificate, self.protocol
+                )
             return spawn(self.argv(), folder=self.site.folder, log=self.site.log, env=self.env())
         except OSError as error:
             raise StackError(f"{self.part} cannot be started: {error}; `tidemill doctor` looks for the cause.") from error
@@ -112,7 +135,7 @@ class Server(ABC):
         deadline = time.monotonic() + self.start_seconds
         while True:
             # Looked at before probing: an answer may come from somebody else's server on our port.
-            alive = identity.live() is not None
+            alive = all(process.live() for process in (identity, self._door) if process)
             try:
                 self.probe()
             except StackError:
@@ -138,7 +161,7 @@ class Server(ABC):
 
     def clear(self) -> None:
         """End processes that still work on the data although no record names them."""
-        if found := leftovers(self.site.folder, self.process_names):
+        if found := leftovers(self.site.folder, (*self.process_names, door.PROCESS)):
             stop(found, how=self.stop_signal, seconds=self.stop_seconds)
 
     def _quote(self) -> str:

@@ -30,13 +30,15 @@ class StackState:
         ports: For each part its ports by name; kept by ``down``.
         secrets: For each part its generated credentials by name; kept by ``down``, for the data knows them too.
         pids: For each started part its process.
+        secure: Whether they speak TLS only; ``None``: nobody has said so, nor that they shall not.
     """
 
     path: Path
-    settings: dict[Part, dict[str, str]] = field(default_factory=dict)
+    settings: dict[Part, dict[str, Any]] = field(default_factory=dict)
     ports: dict[Part, dict[str, int]] = field(default_factory=dict)
     secrets: dict[Part, dict[str, str]] = field(default_factory=dict)
     pids: dict[Part, Identity] = field(default_factory=dict)
+    secure: bool | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @classmethod
@@ -59,11 +61,12 @@ class StackState:
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise StackError(f"{path} cannot be read ({error}); `tidemill down --wipe` starts afresh.") from error
         settings, ports_, secrets_ = sections
-        return cls(path, settings, ports_, secrets_, pids)
+        return cls(path, settings, ports_, secrets_, pids, found.get("secure"))
 
     def save(self) -> None:
         """Replace the file; a reader sees the old content or the new."""
         content = {
+            "secure": self.secure,
             "settings": self.settings,
             "ports": self.ports,
             "secrets": self.secrets,

@@ -11,10 +11,12 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from lakehouse.errors import StackError
+from lakehouse.security.authority import Authority
 from lakehouse.settings import PARTS, Part, Settings, external_parts
 from lakehouse.stack.kafka import Kafka
 from lakehouse.stack.ports import LOOPBACK, answers
 from lakehouse.stack.postgres import Postgres
+from lakehouse.stack.process import CLOCK_SLACK, Identity
 from lakehouse.stack.s3 import S3
 from lakehouse.stack.server import EndedError, Server, Site
 from lakehouse.stack.state import StackState, exclusive
@@ -49,12 +51,14 @@ class ServerStatus:
     log: Path | None
 
 
-def up(workspace: Workspace, report: Report = lambda part, text: None) -> list[ServerStatus]:
+def up(workspace: Workspace, report: Report = lambda part, text: None, secure: bool | None = None) -> list[ServerStatus]:
     """Start the servers that do not run, and wait until each does real work.
 
     Args:
         workspace: Whose servers. Parts with an address of their own are left alone.
         report: Called, from several threads, with what happens to which part.
+        secure: Whether they speak TLS only, and encrypt buckets. It is remembered; when left out, it is as it was, or else as the
+            services of the workspace are.
 
     Raises:
         StackError: A server did not start; the others go on running.
@@ -72,6 +76,16 @@ def up(workspace: Workspace, report: Report = lambda part, text: None) -> list[S
         for part in external:
             _put_down(workspace, state, part, report)
         _need_room(workspace)
+        before = bool(state.secure)
+        wanted = secure if secure is not None else (settings.encrypts_services if state.secure is None else state.secure)
+        if wanted != before:
+            for part in own:
+                _put_down(workspace, state, part, report)
+        if wanted or secure is not None:
+            with state.change():
+                state.secure = wanted
+        if wanted:
+            Authority(workspace).renew(settings)
         with ThreadPoolExecutor(len(PARTS)) as pool:
             started = [pool.submit(_bring_up, workspace, state, part, settings, report) for part in own]
         if failures := [error for future in started if (error := future.exception())]:
@@ -136,15 +150,18 @@ def status(workspace: Workspace) -> list[ServerStatus]:
 
 def _server(workspace: Workspace, state: StackState, part: Part, bucket: str | None = None) -> Server:
     folders = workspace.state / "data" / part, workspace.state / "logs" / f"{part}.log"
-    site = Site(*folders, dict(state.ports.get(part, {})), dict(state.secrets.get(part, {})))
+    authority = Authority(workspace) if state.secure else None
+    site = Site(*folders, dict(state.ports.get(part, {})), dict(state.secrets.get(part, {})), authority)
     server = SERVERS[part]
     return server(site, bucket) if issubclass(server, S3) and bucket else server(site)
 
 
 def _bring_up(workspace: Workspace, state: StackState, part: Part, settings: Settings, report: Report) -> None:
     if (identity := state.pids.get(part)) and identity.live():
+        state.keep_secrets(part, SERVERS[part].secret_names)
         server = _server(workspace, state, part, settings.s3.bucket)
         try:
+            _refuse_old(server, identity)
             server.probe()
         except Exception:  # whatever a client library raises
             report(part, "does not answer; restarting")
@@ -153,6 +170,7 @@ def _bring_up(workspace: Workspace, state: StackState, part: Part, settings: Set
             _adopt(state, server)
             report(part, "runs already")
             return
+    _server(workspace, state, part).clear()  # what is left of it, and holds its ports
     for attempt in range(1, _ATTEMPTS + 1):
         state.keep_ports(part, SERVERS[part].port_names)
         state.keep_secrets(part, SERVERS[part].secret_names)
@@ -174,6 +192,14 @@ def _bring_up(workspace: Workspace, state: StackState, part: Part, settings: Set
         else:
             report(part, f"ready on {LOOPBACK}:{server.port}")
             return
+
+
+def _refuse_old(server: Server, identity: Identity) -> None:
+    """Raise unless a server that runs shows the certificate that is there now."""
+    if server.site.authority:
+        made = server.site.authority.certificate.stat().st_mtime
+        if made > identity.start_time + CLOCK_SLACK:
+            raise StackError(f"{server.part} shows a certificate that was replaced.")
 
 
 def _adopt(state: StackState, server: Server) -> None:

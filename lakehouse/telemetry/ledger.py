@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from lakehouse.clients import postgres_dsn
 from lakehouse.control import Control
 from lakehouse.errors import SettingsError
 from lakehouse.lease import FAST, LAKE
@@ -129,7 +130,7 @@ class Ledger:
 def open_control(settings: Settings) -> Control | None:
     """Connect to the control database; ``None`` when there is none, or it does not answer."""
     try:
-        return Control(settings.require("postgres"))
+        return Control(postgres_dsn(settings))
     except (psycopg.Error, SettingsError):
         return None
 

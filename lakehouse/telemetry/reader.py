@@ -14,6 +14,7 @@ import psycopg
 import valkey
 
 from lakehouse.catalog import Catalog, TableSpec
+from lakehouse.clients import valkey_client
 from lakehouse.control import Control
 from lakehouse.errors import TidemillError
 from lakehouse.livetables import live_names
@@ -101,7 +102,7 @@ class StatusReader:
         live = live_names(self._workspace)
         if not live:
             return {}
-        with valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=3, socket_connect_timeout=3) as client:
+        with valkey_client(settings, socket_timeout=3, socket_connect_timeout=3) as client:
             return {name: latencies(client, name) for name in live}
 
     def _ledger(self, control: Control) -> Ledger:

@@ -13,6 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 from playwright.sync_api import Browser, Page, expect
 
 from apps.serve import Served, serve
+from lakehouse.clients import delta_rs
 from lakehouse.control import Control
 from lakehouse.lease import Lease
 from lakehouse.settings import Settings
@@ -36,12 +37,12 @@ class Lane:
         uri = f"s3://{self._settings.s3.bucket}/{name.replace('.', '/')}"
         data = pa.table({"n": list(range(rows))})
         self._written.add(uri)
-        write_deltalake(uri, data, mode="append", storage_options=self._settings.s3_storage_options)
+        write_deltalake(uri, data, mode="append", storage_options=delta_rs(self._settings))
 
     def forget(self) -> None:
         """Leave nothing to the tests that come after on the same servers."""
         for uri in self._written:
-            DeltaTable(uri, storage_options=self._settings.s3_storage_options).delete()
+            DeltaTable(uri, storage_options=delta_rs(self._settings)).delete()
         for table in ("batch", "table_state"):
             self.control.run(f"""DELETE FROM tidemill.{table} WHERE "table" IN ('bronze.tides', 'silver.tides', 'gold.levels')""")
 

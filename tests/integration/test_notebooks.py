@@ -14,6 +14,7 @@ import pytest
 from deltalake import write_deltalake
 
 from jobs.scaffold import make_workspace
+from lakehouse.clients import delta_rs
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
@@ -47,7 +48,7 @@ def environment(
     marts = hours.agg(flights="size", departed="size", departure_delay_minutes="sum").reset_index()
     for name, table in (("silver/flights", flights), ("gold/delays_by_carrier_hour", marts)):
         rows = pa.Table.from_pandas(table, preserve_index=False)
-        write_deltalake(f"s3://{BUCKET}/{name}", rows, storage_options=settings.s3_storage_options)
+        write_deltalake(f"s3://{BUCKET}/{name}", rows, storage_options=delta_rs(settings))
     return {**os.environ, **variables}
 
 

@@ -194,7 +194,7 @@ def test_everything_listens_on_the_loopback_address_only(workspace: Workspace, u
 
 def test_credentials_are_private(workspace: Workspace, up: Settings) -> None:
     credentials = [value for part in StackState.load(workspace).secrets.values() for value in part.values()]
-    assert len(credentials) == 5
+    assert len(credentials) == 8
     lines = []
     for process in family(workspace):
         with suppress(psutil.NoSuchProcess):  # a session of PostgreSQL's that ends

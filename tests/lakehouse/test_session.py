@@ -27,6 +27,13 @@ def test_no_secret_is_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Mo
     assert not {"the-access-key", "the-secret-key", "the-password"} & set(given.values())
 
 
+def test_what_spark_puts_on_disk_is_encrypted_where_that_is_set(tmp_path: Path) -> None:
+    name = "spark.io.encryption.enabled"
+    assert name not in session._options(SETTINGS, tmp_path)
+    encrypted = Settings.model_validate({"encryption": {"spill": True}})
+    assert session._options(encrypted, tmp_path)[name] == "true"
+
+
 def test_a_machine_without_java_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakehouse.clients import postgres_dsn
 from lakehouse.declarations import load_declaration
 from lakehouse.errors import TidemillError
 from lakehouse.livetables import LiveSpec, live_files
@@ -181,7 +182,7 @@ class Watch:
             return
         self._seed_at, self._seed_pause = time.monotonic() + self._seed_pause, self._seed_pause * 2
         try:
-            source = HotSource(Settings.load(self._workspace).require("postgres"), self._feed)
+            source = HotSource(postgres_dsn(Settings.load(self._workspace)), self._feed)
             columns = self._choose(spec, kinds_of_types(source.types))
             first = not self._seen
             for batch in source.batches(columns.all) if columns else ():

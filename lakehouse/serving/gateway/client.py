@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +12,7 @@ import httpx2 as httpx
 import pyarrow as pa
 
 from lakehouse import errors
+from lakehouse.clients import trusting
 from lakehouse.errors import QueryFailedError, SettingsError, SourceError, TidemillError, UnknownNameError
 from lakehouse.serving.client import Change, subscribe
 from lakehouse.serving.gateway.endpoint import Endpoint as Gateway
@@ -31,18 +33,20 @@ class Client:
         delays = client.polars("SELECT carrier, avg(delay) AS delay FROM silver.flights GROUP BY carrier")
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, ca: str | Path | None = None) -> None:
         """Know where the gateway is, and who asks.
 
         Args:
-            url: ``http://host:port``.
+            url: ``http://host:port``, or ``https://``.
             token: Of an identity provider, or of :meth:`sign_in`.
+            ca: PEM file of the authority of its certificate; one that the system knows when left out.
         """
         self._token = token
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"})
+        self._ca = str(ca) if ca else None
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, verify=trusting(ca))
 
     @classmethod
-    def sign_in(cls, url: str, name: str, password: str) -> Self:
+    def sign_in(cls, url: str, name: str, password: str, ca: str | Path | None = None) -> Self:
         """Return the client of a user of the workspace itself.
 
         Raises:
@@ -50,10 +54,11 @@ class Client:
             SourceError: The gateway does not answer.
         """
         try:
-            answer = httpx.post(f"{url}/token", data={"username": name, "password": password})
+            form = {"username": name, "password": password}
+            answer = httpx.post(f"{url}/token", data=form, verify=trusting(ca))
         except httpx.HTTPError as error:
             raise _away(url) from error
-        return cls(url, str(_checked(answer).json()["access_token"]))
+        return cls(url, str(_checked(answer).json()["access_token"]), ca)
 
     @classmethod
     def of(cls, workspace: Workspace, name: str) -> Self:
@@ -64,13 +69,13 @@ class Client:
             UnknownNameError: There is no such user.
         """
         try:
-            url = Gateway.of(workspace).url
+            gateway = Gateway.of(workspace)
             passwords = json.loads((workspace.state / "issuer.json").read_text())["passwords"]
         except (SettingsError, OSError, ValueError, KeyError) as error:
             raise SourceError("No gateway is known here: run `tidemill run --lane gateway`.") from error
         if name not in passwords:
             raise UnknownNameError(f"There is no user {name}; there are: {', '.join(passwords) or 'none'}.")
-        return cls.sign_in(url, name, passwords[name])
+        return cls.sign_in(gateway.url, name, passwords[name], gateway.ca)
 
     def arrow(
         self,
@@ -124,7 +129,7 @@ class Client:
             SourceError: It does not answer, or the push service does not let this user in.
         """
         answer = self._http.get("/live", params={} if "purpose" not in options else {"purpose": options["purpose"]})
-        return subscribe(Endpoint(str(_checked(answer).json()["url"]), self._token), feed, **options)
+        return subscribe(Endpoint(str(_checked(answer).json()["url"]), self._token, self._ca), feed, **options)
 
     def tables(self, purpose: str | None = None) -> list[str]:
         """Return the tables that the user may see something of."""

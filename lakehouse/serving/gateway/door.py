@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-import valkey
-
+from lakehouse.clients import postgres_dsn, valkey_client
 from lakehouse.control import Control
 from lakehouse.security.audit import Audit
 from lakehouse.security.identity import Identity
@@ -51,10 +50,10 @@ def opened(workspace: Workspace, settings: Settings) -> Iterator[Door]:
     """
     oidc = trusted(workspace, settings)
     issuer = None if settings.oidc.issuer else LocalIssuer(workspace, oidc)
-    with closing(Control(settings.require("postgres"))) as control:
+    with closing(Control(postgres_dsn(settings))) as control:
         objects = Objects(settings)
         objects.ensure_bucket()
-        client = valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=1, socket_connect_timeout=1)
+        client = valkey_client(settings, socket_timeout=1, socket_connect_timeout=1)
         with closing(Audit(control, objects)) as audit, client:
             cache = Cache(client, settings.gateway.cache_seconds) if settings.gateway.cache_seconds else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from lakehouse.serving.endpoint import WrittenDown
 from lakehouse.settings import OidcSettings, Settings
@@ -14,8 +15,9 @@ class Endpoint(WrittenDown):
     """Where a workspace's gateway is.
 
     Attributes:
-        url: Over HTTP: ``http://host:port``.
-        flight: Over Arrow Flight SQL: ``grpc://host:port``.
+        url: Over HTTP: ``http://host:port``; ``https://`` with TLS.
+        flight: Over Arrow Flight SQL: ``grpc://host:port``; ``grpc+tls://`` with TLS.
+        ca: PEM file of the authority of its certificate; ``None``: one that the system knows, or no TLS.
     """
 
     FILE = "gateway.json"
@@ -23,6 +25,7 @@ class Endpoint(WrittenDown):
 
     url: str
     flight: str
+    ca: str | None = None
 
 
 def trusted(workspace: Workspace, settings: Settings) -> OidcSettings:
@@ -32,4 +35,7 @@ def trusted(workspace: Workspace, settings: Settings) -> OidcSettings:
         SettingsError: None is set, and no gateway ran.
     """
     oidc = settings.oidc
-    return oidc if oidc.issuer else oidc.model_copy(update={"issuer": Endpoint.of(workspace).url})
+    if oidc.issuer:
+        return oidc
+    here = Endpoint.of(workspace)
+    return oidc.model_copy(update={"issuer": here.url, "ca": Path(here.ca) if here.ca else None})

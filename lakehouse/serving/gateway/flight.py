@@ -134,15 +134,17 @@ class _Doorman(flight.ServerMiddlewareFactory):  # type: ignore[misc]
 class FlightServer(flight.FlightServerBase):  # type: ignore[misc]
     """Answers Flight SQL in threads of its own, from when it is made until :meth:`close`."""
 
-    def __init__(self, location: str, door: Door, settings: GatewaySettings) -> None:
+    def __init__(self, location: str, door: Door, settings: GatewaySettings, certificate: str | None = None) -> None:
         """Listen.
 
         Args:
-            location: ``grpc://host:port``.
+            location: ``grpc://host:port``, or ``grpc+tls://``.
             door: What answers, and who knows the users.
             settings: Its bounds.
+            certificate: PEM text of a certificate, its chain and its key, for TLS.
         """
-        super().__init__(location, auth_handler=_Handshake(), middleware={_WHO: _Doorman(door)})
+        shown = [flight.CertKeyPair(certificate, certificate)] if certificate else None
+        super().__init__(location, auth_handler=_Handshake(), middleware={_WHO: _Doorman(door)}, tls_certificates=shown)
         self._gateway = door.gateway
         self._settings = settings
         self._turns = Turns(settings.at_once, settings.tenant_at_once, settings.tenant_waiting)

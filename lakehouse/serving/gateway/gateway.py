@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lakehouse.clients import postgres_dsn
 from lakehouse.errors import AuthenticationError, UnknownNameError
 from lakehouse.livetables import served_tables
 from lakehouse.security.audit import Audit
@@ -79,7 +80,7 @@ class Gateway:
         self._lake = Recent(lake(lake_locator(settings)), settings.gateway.fresh_seconds)
         self._cache = cache
         self._reveal = reveal
-        self._dsn = settings.require("postgres")
+        self._dsn = postgres_dsn(settings)
         self._roles = HotRoles(self._dsn, master)
         self._guard = threading.Lock()
         self._policy = Policy.load(workspace)

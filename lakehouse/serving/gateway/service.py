@@ -11,7 +11,9 @@ import psycopg
 import uvicorn
 from fastapi import FastAPI
 
+from lakehouse.clients import postgres_dsn
 from lakehouse.errors import SettingsError
+from lakehouse.security.authority import Shown
 from lakehouse.security.hotroles import HotRoles
 from lakehouse.security.issuer import LocalIssuer
 from lakehouse.security.keys import mask_key
@@ -41,7 +43,10 @@ class GatewayService:
         gateway, last = settings.gateway, _last_ports(workspace)
         port = keep(gateway.port, last[0], "TIDEMILL_GATEWAY__PORT")
         flight_port = keep(gateway.flight_port, last[1], "TIDEMILL_GATEWAY__FLIGHT_PORT")
-        self.endpoint = Endpoint(f"http://{gateway.address}:{port}", f"grpc://{gateway.address}:{flight_port}")
+        self._shown = Shown.of(workspace, settings)
+        http, grpc = ("https", "grpc+tls") if self._shown else ("http", "grpc")
+        ca = str(self._shown.ca) if self._shown and self._shown.ca else None
+        self.endpoint = Endpoint(f"{http}://{gateway.address}:{port}", f"{grpc}://{gateway.address}:{flight_port}", ca)
         self.endpoint.save(workspace)
         if not settings.oidc.issuer:
             LocalIssuer(workspace, trusted(workspace, settings))
@@ -54,14 +59,16 @@ class GatewayService:
             "workers": gateway.workers,
             "log_level": "warning",
             "timeout_graceful_shutdown": 5,
+            "ssl_certfile": self._shown.certificate if self._shown else None,
         }
 
     def run(self, on_start: Callable[[], None]) -> None:
         """Answer until SIGTERM or Ctrl-C."""
         with suppress(psycopg.Error):  # roles of policies that are no more; whoever cannot make any says so when it needs one
-            HotRoles(self._settings.require("postgres"), mask_key(self._workspace)).drop_all()
+            HotRoles(postgres_dsn(self._settings), mask_key(self._workspace)).drop_all()
         with opened(self._workspace, self._settings) as door:
-            server = FlightServer(self.endpoint.flight, door, self._settings.gateway)
+            certificate = self._shown.certificate.read_text() if self._shown else None
+            server = FlightServer(self.endpoint.flight, door, self._settings.gateway, certificate)
             try:
                 on_start()
                 uvicorn.run("lakehouse.serving.gateway.service:app", factory=True, **self._options)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from lakehouse.stack.ports import LOOPBACK_NAMES
+from lakehouse.settings import LOOPBACK_NAMES
 
 PROTOCOL = "tidemill.v1"
 """The WebSocket subprotocol; a browser, which cannot set headers, offers ``bearer.<token>`` beside it."""

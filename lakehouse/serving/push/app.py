@@ -14,6 +14,7 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect, WebSocketException
 from fastapi.websockets import WebSocketState
 from pydantic import ValidationError
 
+from lakehouse.clients import postgres_dsn
 from lakehouse.errors import AccessDeniedError, SourceError, TidemillError
 from lakehouse.livetables import LiveSpec
 from lakehouse.serving.push.access import PROTOCOL, Access, offered_token
@@ -176,7 +177,7 @@ def _sentence(error: Exception) -> str:
 def _columns(settings: Settings, feed: str) -> dict[str, str]:
     """Return the columns of a live table, name → type of PostgreSQL; empty when nobody can say now."""
     try:
-        with psycopg.connect(settings.require("postgres"), connect_timeout=2, autocommit=True) as connection:
+        with psycopg.connect(postgres_dsn(settings), connect_timeout=2, autocommit=True) as connection:
             found = declared(connection, feed)
     except (psycopg.Error, TidemillError):
         return {}

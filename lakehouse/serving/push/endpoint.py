@@ -16,8 +16,9 @@ class Endpoint(WrittenDown):
     """Where a workspace's push service is, and what lets a client in.
 
     Attributes:
-        url: ``ws://host:port``; a feed is at ``/live/<feed>``.
+        url: ``ws://host:port``, or ``wss://`` with TLS; a feed is at ``/live/<feed>``.
         token: The secret.
+        ca: PEM file of the authority of its certificate; ``None``: one that the system knows, or no TLS.
     """
 
     FILE = "push.json"
@@ -25,6 +26,7 @@ class Endpoint(WrittenDown):
 
     url: str
     token: str
+    ca: str | None = None
 
     @property
     def ticket(self) -> str:

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import valkey
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from lakehouse.clients import librdkafka, valkey_client
 from lakehouse.errors import SourceError
 from lakehouse.lanes.trouble import pause
 from lakehouse.livetables import LiveSpec, WindowSpec
@@ -49,7 +50,7 @@ class Feed:
         self.spec = spec
         self.ring: Ring | None = None
         self._settings = settings
-        self._valkey = valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=5)
+        self._valkey = valkey_client(settings, socket_timeout=5)
         self._latest = Latest(self._valkey, spec)
         self.watch = Stopwatch(self._valkey, spec.name, "push")
         self.hops: Hops = {}
@@ -133,8 +134,7 @@ class Feed:
             ring = Ring(held.topic_id, rows, begins)
         consumer = Consumer(
             {
-                "bootstrap.servers": self._settings.require("kafka"),
-                **self._settings.kafka.options,
+                **librdkafka(self._settings),
                 "group.id": "tidemill-push",  # asked for by the client; nothing is committed, and partitions are its own
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",

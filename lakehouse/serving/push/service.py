@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from lakehouse.livetables import LiveSpec
+from lakehouse.security.authority import Shown
 from lakehouse.serving.push.access import Access
 from lakehouse.serving.push.app import make_app
 from lakehouse.serving.push.endpoint import Endpoint
@@ -46,7 +47,9 @@ class PushService:
         token = push.token.get_secret_value() if push.token else (known.token if known else secrets.token_urlsafe(32))
         last = int(known.url.rpartition(":")[2]) if known else None
         self._port = keep(push.port, last, "TIDEMILL_PUSH__PORT")
-        self.endpoint = Endpoint(f"ws://{push.address}:{self._port}", token)
+        shown = Shown.of(workspace, settings)
+        scheme, ca = ("wss", str(shown.ca) if shown.ca else None) if shown else ("ws", None)
+        self.endpoint = Endpoint(f"{scheme}://{push.address}:{self._port}", token, ca)
         self.endpoint.save(workspace)
         config = uvicorn.Config(
             make_app(settings, tables, Access(token, push.origins), Guests(workspace, settings)),
@@ -60,6 +63,7 @@ class PushService:
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=2,
+            ssl_certfile=shown.certificate if shown else None,
         )
         self._server = uvicorn.Server(config)
 

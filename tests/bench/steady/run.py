@@ -19,6 +19,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from lakehouse.catalog import Kafka
+from lakehouse.clients import delta_rs
 from lakehouse.control import Control
 from lakehouse.errors import UnknownNameError
 from lakehouse.settings import Settings
@@ -225,7 +226,7 @@ def _look(
 
 def _live(settings: Settings, table: str) -> list[int]:
     uri = f"s3://{settings.s3.bucket}/{table.replace('.', '/')}"
-    actions = pa.table(DeltaTable(uri, storage_options=settings.s3_storage_options).get_add_actions(flatten=True))
+    actions = pa.table(DeltaTable(uri, storage_options=delta_rs(settings)).get_add_actions(flatten=True))
     return [int(size) for size in actions["size_bytes"].to_pylist()]
 
 

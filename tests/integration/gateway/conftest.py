@@ -11,6 +11,7 @@ from deltalake import write_deltalake
 from doors import FILES, SignIn, flights, gateway
 from live_lanes import workspace_of
 
+from lakehouse.clients import delta_rs
 from lakehouse.serving.gateway.endpoint import Endpoint
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
@@ -24,7 +25,7 @@ def workspace(stack: tuple[Workspace, Settings], tmp_path_factory: pytest.TempPa
         Objects(settings).ensure_bucket()
         whole = flights()
         for name, table in {"silver/flights": whole, "silver/secrets": whole, "gold/plans": whole.slice(0, 3)}.items():
-            write_deltalake(f"s3://doors/{name}", table, storage_options=settings.s3_storage_options)
+            write_deltalake(f"s3://doors/{name}", table, storage_options=delta_rs(settings))
         yield workspace
 
 

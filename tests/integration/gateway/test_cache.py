@@ -13,6 +13,7 @@ import valkey
 from deltalake import DeltaTable, write_deltalake
 from doors import POLICY, ROWS, SignIn, flights
 
+from lakehouse.clients import delta_rs
 from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
 
@@ -89,7 +90,7 @@ def test_what_may_change_is_not_kept(sql: str, sign_in: SignIn, kept: valkey.Val
 def test_rows_that_come_are_seen_within_a_second_or_so(sign_in: SignIn, workspace: Workspace, kept: valkey.Valkey) -> None:
     client, settings = sign_in("root"), Settings.load(workspace)
     count = "SELECT count(*) FROM gold.plans"
-    where = {"storage_options": settings.s3_storage_options}
+    where = {"storage_options": delta_rs(settings)}
     before = ask(client, count)
     assert ask(client, count)["cached"]
     write_deltalake("s3://doors/gold/plans", flights().slice(3, 2), mode="append", **where)

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from lakehouse.security import authority
+from lakehouse.settings import Settings
 from lakehouse.stack import doctor
 from lakehouse.stack.doctor import Check, examine
 from lakehouse.workspace import Workspace
@@ -101,3 +104,15 @@ def test_programs_that_are_not_installed(monkeypatch: pytest.MonkeyPatch, worksp
     assert "TIDEMILL_S3__ENDPOINT_URL" in look(workspace, "s3 program").fix
     assert "TIDEMILL_POSTGRES__DSN" in look(workspace, "postgres program").fix
     assert look(workspace, "chromium").verdict == "warn"
+
+
+@pytest.mark.parametrize(("days", "verdict"), [(300, "ok"), (20, "warn"), (0, "fail")])
+def test_a_certificate_that_soon_expires(monkeypatch: pytest.MonkeyPatch, workspace: Workspace, days: int, verdict: str) -> None:
+    workspace.state.mkdir()
+    (workspace.state / "stack.json").write_text('{"secure": true}')
+    assert look(workspace, "certificate").verdict == "fail"
+    monkeypatch.setattr(authority, "_LIFE", timedelta(days=days, seconds=60))
+    authority.Authority(workspace).renew(Settings())
+    check = look(workspace, "certificate")
+    assert check.verdict == verdict
+    assert check.found == f"{days} days are left"

@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 from deltalake import DeltaTable, write_deltalake
 
 from lakehouse.catalog import Catalog
+from lakehouse.clients import delta_rs
 from lakehouse.control import Control
 from lakehouse.errors import SourceError
 from lakehouse.lease import Lease
@@ -53,12 +54,12 @@ def write(settings: Settings) -> Iterator[Write]:
     def append(name: str, rows: int) -> None:
         uri = f"s3://{settings.s3.bucket}/{name.replace('.', '/')}"
         names.add(uri)
-        write_deltalake(uri, pa.table({"n": list(range(rows))}), mode="append", storage_options=settings.s3_storage_options)
+        write_deltalake(uri, pa.table({"n": list(range(rows))}), mode="append", storage_options=delta_rs(settings))
 
     names: set[str] = set()
     yield append
     for uri in names:
-        DeltaTable(uri, storage_options=settings.s3_storage_options).delete()
+        DeltaTable(uri, storage_options=delta_rs(settings)).delete()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
+from lakehouse.clients import delta_rs
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import end_offsets
 from lakehouse.workspace import Workspace
@@ -73,7 +74,7 @@ class Job:
     def __init__(self, settings: Settings, consumer: Consumer) -> None:
         self._settings = settings
         self._consumer = consumer
-        self._options = settings.s3_storage_options
+        self._options = delta_rs(settings)
         self._seconds = {"bronze": 0.0, "silver": 0.0, "gold": 0.0}
         self._recent = pl.DataFrame(schema={"id": pl.String, "happened_at": pl.Datetime("us", "UTC")})
 

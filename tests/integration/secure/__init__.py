@@ -1,0 +1,1 @@
+"""Tests of one secure stack, which runs as long as they do; the last ones change it."""
