@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+BRONZE = """
+from lakehouse.catalog import Kafka, bronze
+{feed} = bronze("{feed}", source=Kafka(topic="{topic}", partitions=2))
+"""
 SILVER = """
 from typing import Annotated
 from pyspark.sql import DataFrame

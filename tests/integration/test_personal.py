@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from guests import SILVER, SUITE, booking
+from guests import BRONZE, SILVER, SUITE, booking
 from lakes import Lake
 
 from lakehouse.errors import KeyringError, QueryRefusedError, UnknownNameError
@@ -25,10 +25,6 @@ from lakehouse.storage.objects import Objects
 
 pytestmark = pytest.mark.integration
 
-BRONZE = """
-from lakehouse.catalog import Kafka, bronze
-{feed} = bronze("{feed}", source=Kafka(topic="{topic}", partitions=2))
-"""
 POLICY = """
 roles:
   desk:

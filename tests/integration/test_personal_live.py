@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import valkey
 from confluent_kafka import Consumer, TopicPartition
-from guests import SILVER, SUITE, booking
+from guests import BRONZE, SILVER, SUITE, booking
 from live_lanes import running, workspace_of
 from sightings import wait_for
 
@@ -34,11 +34,7 @@ pytestmark = pytest.mark.integration
 FEED = "guests"
 FILES = {
     "tidemill.toml": '[workspace]\nname = "guests"\n[s3]\nbucket = "guests"\n',
-    "bronze/guests.py": """
-from lakehouse.catalog import Kafka, bronze
-
-guests = bronze("guests", source=Kafka("guests", partitions=2))
-""",
+    "bronze/guests.py": BRONZE.format(feed=FEED, topic=FEED),
     "silver/guests.py": SILVER.format(feed=FEED),
     "expectations/silver/guests.py": SUITE,
     "live/guests.py": """

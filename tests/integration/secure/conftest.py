@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from coasts import POLICY, USERS
 from doors import gateway
+from guests import BRONZE, SILVER, SUITE, booking
 from live_lanes import running
 from pushes import FILES, pushing
 from secured import CLOCK_MS, GULLS, MARKER
@@ -33,7 +34,12 @@ ROOT = Path(__file__).parents[3]
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """A workspace of gulls, in a folder with a space, with everything running."""
     root = tmp_path_factory.mktemp("secure") / "my lake"
-    for name, text in {**FILES, "policy.yml": POLICY, "users.yml": USERS}.items():
+    guests = {
+        "bronze/guests.py": BRONZE.format(feed="guests", topic="guests"),
+        "silver/guests.py": SILVER.format(feed="guests"),
+        "expectations/silver/guests.py": SUITE,
+    }
+    for name, text in {**FILES, **guests, "policy.yml": POLICY, "users.yml": USERS}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     made = Workspace.load(root)
@@ -55,6 +61,7 @@ def lake(workspace: Workspace, settings: Settings) -> Iterator[subprocess.Popen[
     source = Kafka("gulls", partitions=2)
     ensure_topic(settings, source)
     publish(settings, source, [Event(CLOCK_MS, str(x["n"]).encode(), json.dumps(x).encode()) for x in values])
+    publish(settings, Kafka("guests", partitions=2), [Event(CLOCK_MS, b"1", booking(1, "ada@example.org"))])
     environment = os.environ | {"TIDEMILL_WORKSPACE": str(workspace.root)}
     command = [sys.executable, "-m", "jobs", "run", "--once"]
     with (workspace.root / "lake.log").open("w") as log:

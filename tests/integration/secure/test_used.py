@@ -8,15 +8,20 @@ import signal
 import ssl
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from pushes import Lane
 from secured import ASK, GULLS, MARKER, SEEN, ask_valkey, files, flight_rows, greeted, processes
 from sightings import wait_for
 
-from lakehouse.clients import trusting
+from lakehouse.clients import delta_rs, postgres_dsn, trusting
+from lakehouse.control import Control
 from lakehouse.security.authority import Authority
+from lakehouse.security.keyring import Keyring
 from lakehouse.serving.gateway.client import Client
 from lakehouse.settings import PARTS, Part, Settings, embedded_path
 from lakehouse.stack import supervisor
@@ -50,6 +55,16 @@ def test_a_feed_goes_through_the_lake_and_the_hot_store_to_those_who_ask(
 
         wait_for(is_kept, "the hot store has the rows", None, 30)
     assert flight_rows(workspace, "SELECT count(*) AS n FROM silver.gulls") == [(GULLS,)]
+
+
+def test_keys_of_personal_data_are_found_through_tls(
+    workspace: Workspace, settings: Settings, lake: subprocess.Popen[str]
+) -> None:
+    assert lake.wait(200) == 0, (workspace.root / "lake.log").read_text()[-2000:]
+    table = DeltaTable(f"s3://{settings.s3.bucket}/silver/guests", storage_options=delta_rs(settings))
+    (name,) = pa.table(table.scan(columns=["name"])).column("name").to_pylist()
+    with closing(Control(postgres_dsn(settings))) as control:
+        assert Keyring(workspace, settings, control).reveal([name], "silver.guests.name") == ["Zoë ada@example.org"]
 
 
 def test_no_credential_is_in_a_log_or_on_a_command_line(workspace: Workspace, lake: subprocess.Popen[str]) -> None:
