@@ -137,7 +137,5 @@ def _options(settings: Settings, scratch: Path) -> dict[str, str]:
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
     }
     if settings.encryption.spill:
-        # The key is made by the driver, and given on with it to its workers: what it sends to itself is encrypted too.
-        on = ("spark.io.encryption.enabled", "spark.authenticate", "spark.network.crypto.enabled")
-        options |= {**dict.fromkeys(on, "true"), "spark.io.encryption.keySizeBits": "256"}
+        options |= {"spark.io.encryption.enabled": "true", "spark.io.encryption.keySizeBits": "256"}
     return options | s3a(settings)
