@@ -15,7 +15,7 @@ from arro3.core import RecordBatchReader
 from lakehouse.security.policy import OPERATORS, Test, View
 from lakehouse.serving.masks import fit, needed, project, tenant_key
 from lakehouse.serving.pushdown import Condition
-from lakehouse.serving.sandbox import sandbox
+from lakehouse.serving.sandbox import own
 from lakehouse.serving.tables import Source
 
 
@@ -122,7 +122,7 @@ class _Shown:
         return self._open().__arrow_c_stream__()
 
     def _open(self) -> duckdb.DuckDBPyRelation:
-        connection = sandbox()
+        connection = own().cursor()
         connection.register("whole", self._rows)
         whole = connection.sql("FROM whole")
         types = {name: str(kind) for name, kind in zip(whole.columns, whole.types, strict=True)}

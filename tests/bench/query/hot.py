@@ -17,7 +17,7 @@ from lakehouse.workspace import Workspace
 from .people import token
 from .ticks import KEYS
 
-POINT = "SELECT id, price, venue, account, "at" FROM live.ticks WHERE id = $id ORDER BY sent_us DESC LIMIT 1"
+POINT = 'SELECT id, price, venue, account, "at" FROM live.ticks WHERE id = $id ORDER BY sent_us DESC LIMIT 1'
 WINDOW = """
 SELECT venue, count(*) AS ticks, avg(price) AS price, max(price) AS highest FROM live.ticks
 WHERE _timestamp >= $since AND _timestamp < $until GROUP BY venue ORDER BY venue

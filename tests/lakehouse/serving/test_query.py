@@ -414,9 +414,7 @@ TYPES = {"id": "long", "carrier": "string", "day": "date", "hour": "timestamp", 
     ],
 )
 def test_plain_conditions_reach_the_reader(where: str, pushed: str | None) -> None:
-    connection = duckdb.connect()
-    statement = check(f"SELECT count(*) FROM silver.flights f WHERE {where}", KNOWN, connection)
-    connection.close()
+    statement = check(f"SELECT count(*) FROM silver.flights f WHERE {where}", KNOWN)
     assert predicate(statement.filters["silver.flights"], TYPES) == pushed
 
 
