@@ -16,14 +16,15 @@ from lakehouse.security.policy import OPERATORS, Test, View
 from lakehouse.serving.masks import fit, needed, project, tenant_key
 from lakehouse.serving.pushdown import Condition
 from lakehouse.serving.sandbox import own
-from lakehouse.serving.tables import Source
+from lakehouse.serving.streams import Counted
+from lakehouse.serving.tables import GuardedSource
 
 
 class GovernedSource:
     """A table behind a view."""
 
     def __init__(
-        self, source: Source, view: View, master: bytes, on_read: Callable[[str, Sequence[str]], None] = lambda *_: None
+        self, source: GuardedSource, view: View, master: bytes, on_read: Callable[[str, Sequence[str]], None] = lambda *_: None
     ) -> None:
         """Put a view before a table.
 
@@ -54,8 +55,8 @@ class GovernedSource:
 
     def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> int | None:
         """Return about how many bytes :meth:`scan` reads; it depends on what is shown alone."""
-        every, conditions = self._reads(columns, conditions)
-        return self._source.stored_bytes(every, conditions)
+        every, plain, own = self._reads(columns, conditions)
+        return self._source.stored_bytes(every, [*plain, *[x for x in own if x is not None]])
 
     def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> object:
         """Return the rows and values that may be seen; see :class:`~lakehouse.serving.tables.Source`.
@@ -66,17 +67,24 @@ class GovernedSource:
         self._on_read(self._view.table, columns)
         if self._view.is_whole:
             return self._source.scan(columns, conditions)
-        every, conditions = self._reads(columns, conditions)
-        return _Shown(self._source.scan(every, conditions), self._view, columns, self._key)
+        every, plain, own = self._reads(columns, conditions)
+        # Without masks to compute, and with conditions that the reader is known to fulfil to the letter, nothing is left to do.
+        if None not in own and self._view.masks.keys().isdisjoint(name.lower() for name in columns):
+            rows = self._source.scan_only(columns, [x for x in own if x is not None], plain)
+            if rows is not None:
+                return rows
+        rows = self._source.scan(every, [*plain, *[x for x in own if x is not None]])
+        return _Shown(rows, self._view, columns, self._key)
 
-    def _reads(self, columns: Sequence[str], conditions: Collection[Condition]) -> tuple[Sequence[str], Collection[Condition]]:
-        """Return what the table is asked for: the policy's own columns and conditions too."""
+    def _reads(
+        self, columns: Sequence[str], conditions: Collection[Condition]
+    ) -> tuple[Sequence[str], list[Condition], list[Condition | None]]:
+        """Return the columns that the table is asked for, and what their rows fulfil: of the query's conditions, and the policy's."""
         read = needed(self._view, columns)
         every = [name for name in self._source.columns if name.lower() in read]
         # The source compares with what is really there, so columns that are masked or hidden do not take part.
         plain = [x for x in conditions if self._view.shows(x.column) and x.column.lower() not in self._view.masks]
-        own = [found for test in self._view.rows if (found := _condition(test)) is not None]
-        return every, [*plain, *own]
+        return every, plain, [_condition(test) for test in self._view.rows]
 
 
 def _condition(test: Test) -> Condition | None:
@@ -103,19 +111,16 @@ def _condition(test: Test) -> Condition | None:
     )
 
 
-class _Shown:
+class _Shown(Counted):
     """Rows that can be read any number of times: each time by a connection of its own."""
 
     def __init__(self, rows: object, view: View, columns: Sequence[str], key: bytes) -> None:
-        self._rows = rows
+        self._all = rows
         self._view = view
         self._columns = columns
         self._key = key
-        self._schema = RecordBatchReader.from_stream(self._open().limit(0)).schema  # without reading a row
-
-    def __arrow_c_schema__(self) -> object:
-        """Return the columns, for Arrow's PyCapsule interface."""
-        return self._schema.__arrow_c_schema__()
+        schema = RecordBatchReader.from_stream(self._open().limit(0)).schema  # without reading a row
+        super().__init__(schema, rows.count if isinstance(rows, Counted) else None)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return the rows, for Arrow's PyCapsule interface."""
@@ -123,7 +128,7 @@ class _Shown:
 
     def _open(self) -> duckdb.DuckDBPyRelation:
         connection = own().cursor()
-        connection.register("whole", self._rows)
+        connection.register("whole", self._all)
         whole = connection.sql("FROM whole")
         types = {name: str(kind) for name, kind in zip(whole.columns, whole.types, strict=True)}
         shown = project(self._view, self._columns, types, self._key)
@@ -131,7 +136,7 @@ class _Shown:
 
 
 def govern(
-    open_source: Callable[[str, int | None], Source],
+    open_source: Callable[[str, int | None], GuardedSource],
     views: Mapping[str, View],
     master: bytes,
     on_read: Callable[[str, Sequence[str]], None] = lambda *_: None,

@@ -73,6 +73,9 @@ class HotSource:
         with self._reading(columns, conditions) as stream:
             return Table.from_arrow(stream)
 
+    def scan_only(self, columns: Sequence[str], own: Collection[Condition], conditions: Collection[Condition]) -> None:
+        """PostgreSQL's own policy is one fence, and what reads its answer is to be another."""
+
     def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> None:
         """Nobody can say: PostgreSQL finds the rows by their window, and keeps no more than a retention of them."""
 

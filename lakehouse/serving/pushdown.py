@@ -32,6 +32,12 @@ _JOINS = {"INNER", "LEFT", "RIGHT", "OUTER", "FULL"}
 _PLAIN_JOINS = {"REGULAR", "CROSS", "NATURAL"}
 _UNITS = {"to_days": 0, "to_months": 1, "to_years": 12}  # months of each
 _INTEGERS = {"byte", "short", "integer", "long"}
+_KINDS = {
+    **{kind: {"INTEGER"} for kind in _INTEGERS},
+    "string": {"STRING"},
+    "date": {"DATE"},
+    "timestamp": {"TIMESTAMP", "DATE"},
+}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2}:\d{2})?")
 
@@ -134,6 +140,24 @@ def predicate(found: Collection[Condition], types: Mapping[str, str]) -> str | N
         compared = [f"{column} {condition.operator} {value}" for value in values]
         parts.append(compared[0] if len(compared) == 1 else f"({' OR '.join(compared)})")
     return " AND ".join(parts) or None
+
+
+def exact(found: Collection[Condition], types: Mapping[str, str]) -> str | None:
+    """Write conditions as a predicate of delta-rs that leaves just the rows which fulfil all, as DuckDB would.
+
+    Args:
+        found: The conditions.
+        types: As in :func:`predicate`.
+
+    Returns:
+        SQL as DataFusion reads it, ``None`` when one cannot be written so: it compares a column with a constant of another kind.
+    """
+    names = {name.lower(): name for name in types}
+    for condition in found:
+        kinds = _KINDS.get(types.get(names.get(condition.column.lower(), ""), ""), set())
+        if not {kind for kind, _ in condition.constants} <= kinds or predicate([condition], types) is None:
+            return None
+    return predicate(found, types)
 
 
 def may_hold(condition: Condition, low: Any, high: Any) -> bool:

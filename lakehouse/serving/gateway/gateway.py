@@ -20,7 +20,7 @@ from lakehouse.serving.hot import HotSource, no_versions
 from lakehouse.serving.query import QueryResult, answer
 from lakehouse.serving.sandbox import Cancel
 from lakehouse.serving.statement import fingerprint
-from lakehouse.serving.tables import Recent, Source, lake, lake_locator
+from lakehouse.serving.tables import GuardedSource, Recent, lake, lake_locator
 from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
 
@@ -193,7 +193,7 @@ class Gateway:
     def _opening(self, views: Mapping[str, View], read: dict[str, list[str]]) -> Callable[[str, int | None], GovernedSource]:
         """Return what opens tables behind their views, and notes which columns are read."""
 
-        def open_source(name: str, version: int | None) -> Source:
+        def open_source(name: str, version: int | None) -> GuardedSource:
             if not name.startswith("live."):
                 return self._lake(name, version)
             if version is not None:
