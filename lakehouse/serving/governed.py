@@ -120,7 +120,7 @@ class _Shown(Counted):
         self._columns = columns
         self._key = key
         schema = RecordBatchReader.from_stream(self._open().limit(0)).schema  # without reading a row
-        super().__init__(schema, rows.count if isinstance(rows, Counted) else None)
+        super().__init__(schema, rows.count if isinstance(rows, Counted) else getattr(rows, "num_rows", None))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return the rows, for Arrow's PyCapsule interface."""

@@ -11,7 +11,7 @@ import operator
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 _OPERATORS = {
@@ -21,7 +21,8 @@ _OPERATORS = {
     "COMPARE_GREATERTHAN": ">",
     "COMPARE_GREATERTHANOREQUALTO": ">=",
 }
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -170,7 +171,7 @@ def may_hold(condition: Condition, low: Any, high: Any) -> bool:
     if condition.operator == "=":
         return any(low <= value <= high for value in values)
     end = low if condition.operator in ("<", "<=") else high
-    return any(_COMPARE[condition.operator](end, value) for value in values)
+    return any(COMPARE[condition.operator](end, value) for value in values)
 
 
 def _comparable(kind: str, text: str, like: Any) -> Any:
@@ -182,11 +183,29 @@ def _comparable(kind: str, text: str, like: Any) -> Any:
             return int(text)
         case str() if kind == "STRING":
             return text
-        case datetime() if stamp := moment(kind, text):
-            return datetime.fromisoformat(stamp).replace(tzinfo=like.tzinfo)
-        case date() if not isinstance(like, datetime) and kind in {"STRING", "DATE"} and _DATE.fullmatch(text):
-            return date.fromisoformat(text)
+        case datetime():
+            found = instant(kind, text)
+            return found.replace(tzinfo=like.tzinfo) if found else None
+        case date() if not isinstance(like, datetime):
+            return day(kind, text)
     return None
+
+
+def day(kind: str, text: str) -> date | None:
+    """Return a constant as a day, when it is written in the one plain form of one."""
+    try:
+        return date.fromisoformat(text) if kind in {"STRING", "DATE"} and _DATE.fullmatch(text) else None
+    except ValueError:  # a day that there is not, which DuckDB complains about
+        return None
+
+
+def instant(kind: str, text: str) -> datetime | None:
+    """Return a constant as a moment in UTC, likewise."""
+    try:
+        stamp = moment(kind, text)
+        return datetime.fromisoformat(stamp).replace(tzinfo=UTC) if stamp else None
+    except ValueError:
+        return None
 
 
 def moment(kind: str, text: str) -> str | None:

@@ -91,6 +91,11 @@ class DeltaSource:
         """Which version is read."""
         return int(self._table.version())
 
+    @property
+    def id(self) -> str:
+        """Which table it is, also where another one was before."""
+        return str(self._table.metadata().id)
+
     def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> Scan:
         """Return the rows of all files that can hold such rows; see :class:`Source`."""
         return self._scan(columns, predicate(conditions, self._types))
@@ -194,7 +199,9 @@ class Recent:
             opened_at, source = self._held.get(name, (-float("inf"), None))
             if source is None or time.monotonic() - opened_at > self._seconds:
                 opened_at = time.monotonic()
-                source = self._open(name, None)
+                newest = self._open(name, None)
+                if source is None or (source.version, source.id) != (newest.version, newest.id):
+                    source = newest  # what is known of the files is kept with it
                 self._held[name] = opened_at, source
             return source
 

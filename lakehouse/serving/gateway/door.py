@@ -16,9 +16,12 @@ from lakehouse.security.keys import mask_key
 from lakehouse.serving.gateway.cache import Cache
 from lakehouse.serving.gateway.endpoint import trusted
 from lakehouse.serving.gateway.gateway import Gateway
+from lakehouse.serving.sandbox import Spares
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
+
+_SPARES = 2
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def opened(workspace: Workspace, settings: Settings) -> Iterator[Door]:
         objects = Objects(settings)
         objects.ensure_bucket()
         client = valkey.Valkey.from_url(settings.require("valkey"), socket_timeout=1, socket_connect_timeout=1)
-        with closing(Audit(control, objects)) as audit, client:
+        with closing(Audit(control, objects)) as audit, closing(Spares(_SPARES)) as spares, client:
             cache = Cache(client, settings.gateway.cache_seconds) if settings.gateway.cache_seconds else None
-            yield Door(Gateway(workspace, settings, audit, mask_key(workspace), cache), Identity(oidc), issuer)
+            with closing(Gateway(workspace, settings, audit, mask_key(workspace), cache, spares)) as gateway:
+                yield Door(gateway, Identity(oidc), issuer)

@@ -19,7 +19,7 @@ from .people import SHOPS
 
 DAYS = 365
 PRODUCTS = 20
-COMMIT_SECONDS = 5.0
+COMMIT_SECONDS = 10.0
 
 _FIRST = date(2025, 1, 1)
 

@@ -162,7 +162,7 @@ def ask_tpch(workspace: Workspace, scale: float, times: int, say: Say) -> dict[s
     seconds: dict[str, dict[str, list[float]]] = {name: {query: [] for query in tpch.QUERIES} for name in ASKERS}
     rows: dict[str, dict[str, tpch.Rows]] = {}
     wrong: set[str] = set()
-    with gateway(workspace, TIDEMILL_GATEWAY__CACHE_SECONDS="0"):
+    with gateway(workspace, TIDEMILL_GATEWAY__CACHE_SECONDS="0", TIDEMILL_GATEWAY__HOLD_MB="0"):
         for together in (("gateway", "stream", "dataset", "local"), ("spark",)):  # Spark's driver would be in the others' way
             with asking(workspace, together, scale) as askers:
                 for turn in range(times):

@@ -20,9 +20,10 @@ from lakehouse.errors import AccessDeniedError, QueryFailedError, QueryRefusedEr
 from lakehouse.security.policy import Policy
 from lakehouse.security.users import User
 from lakehouse.serving.governed import govern
+from lakehouse.serving.held import Holding
 from lakehouse.serving.masks import tenant_key
 from lakehouse.serving.query import QueryResult, answer
-from lakehouse.serving.tables import GuardedSource, Location, lake
+from lakehouse.serving.tables import DeltaSource, GuardedSource, Location, Recent, lake
 
 MASTER = b"m" * 32
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -119,25 +120,29 @@ def held(tables: dict[str, pa.Table]) -> Callable[[str, int | None], GuardedSour
     return lambda name, _version: Held(tables[name])
 
 
-def written(tables: dict[str, pa.Table], root: Path) -> Callable[[str, int | None], GuardedSource]:
+def written(tables: dict[str, pa.Table], root: Path) -> Callable[[str, int | None], DeltaSource]:
     for name, table in tables.items():
         for part in (table.slice(0, ROWS // 2), table.slice(ROWS // 2)):
             write_deltalake(root / name.replace(".", "/"), part, mode="append")
     return lake(lambda name: Location(str(root / name.replace(".", "/"))))
 
 
-@pytest.fixture(scope="module", params=["held", "delta", "exact"])
+@pytest.fixture(scope="module", params=["held", "delta", "exact", "kept"])
 def ask(request: Any, tables: dict[str, pa.Table], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], QueryResult]:
     """Ask as Ada, of tables in memory, of the same as Delta tables, which skip files by what is compared, and once more where the
 
-    reader itself leaves out all that is not to be seen: it cannot say "not equal", so there those rows are not in the table.
+    reader itself leaves out all that is not to be seen: it cannot say "not equal", so there those rows are not in the table; and of
+    tables that the gateway keeps.
     """
     root, policy = tmp_path_factory.mktemp("lake"), POLICY
     if request.param == "exact":
         flights = tables["silver.flights"]
         tables = {**tables, "silver.flights": flights.filter(pc.field("day") != date(2013, 2, 1))}
         policy = Policy(POLICY_TEXT.replace("- {column: day, ne: 2013-02-01}", "- {column: day, ge: 2013-01-01}"))
-    open_source = held(tables) if request.param == "held" else written(tables, root)
+    open_source: Callable[[str, int | None], GuardedSource] = held(tables)
+    if request.param != "held":
+        open_source = written(tables, root)
+        open_source = Holding(Recent(open_source, 60), 10**9) if request.param == "kept" else open_source
     views = policy.visible(ADA, tables)
     return lambda sql: answer(sql, list(views), govern(open_source, views, MASTER), limit=100_000)
 
