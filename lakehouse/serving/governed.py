@@ -6,6 +6,7 @@ comparisons; what comes out of it is all that the user's DuckDB ever gets.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 
@@ -119,12 +120,16 @@ class _Shown(Counted):
         self._view = view
         self._columns = columns
         self._key = key
-        schema = RecordBatchReader.from_stream(self._open().limit(0)).schema  # without reading a row
+        self._guard = threading.Lock()
+        self._opened: duckdb.DuckDBPyRelation | None = self._open()  # which the first reading takes
+        schema = RecordBatchReader.from_stream(self._opened.limit(0)).schema  # without reading a row
         super().__init__(schema, rows.count if isinstance(rows, Counted) else getattr(rows, "num_rows", None))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return the rows, for Arrow's PyCapsule interface."""
-        return self._open().__arrow_c_stream__()
+        with self._guard:
+            opened, self._opened = self._opened, None
+        return (opened or self._open()).__arrow_c_stream__()
 
     def _open(self) -> duckdb.DuckDBPyRelation:
         connection = own().cursor()

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..lines import hear, say
 
-THINK_SECONDS = (5.0, 10.0)
+THINK_SECONDS = (7.0, 10.0)
 """Between an answer and the next question: anything between."""
 
 _SPAWN_SECONDS = 10
