@@ -54,6 +54,7 @@ class GatewayService:
             "workers": gateway.workers,
             "log_level": "warning",
             "timeout_graceful_shutdown": 5,
+            "timeout_keep_alive": 75,  # people think longer than the usual five seconds, and a connection may close as they ask
         }
 
     def run(self, on_start: Callable[[], None]) -> None:
