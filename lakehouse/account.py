@@ -19,7 +19,7 @@ from deltalake.exceptions import TableNotFoundError
 from lakehouse.catalog import Catalog
 from lakehouse.control import Control
 from lakehouse.lanes.epoch import Epochs
-from lakehouse.serving.tables import Location, Scan, lake_locator
+from lakehouse.serving.tables import DeltaSource, Location, Scan, lake_locator
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import extents, first_offset_from, topic_id
 from lakehouse.storage.objects import Objects
@@ -177,7 +177,7 @@ def _database(locate: Locate, names: dict[str, str]) -> Iterator[tuple[duckdb.Du
             except TableNotFoundError:
                 continue
             columns = wanted.get(view) or [f.name for f in table.schema().fields if view == "duplicate" or _counts(f.name)]
-            there[view] = Scan(table, columns, None)
+            there[view] = DeltaSource(table).scan(columns, ())
             database.register(view if view == "dead" else f"{view}_rows", there[view])
         yield database, there
     finally:

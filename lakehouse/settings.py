@@ -122,6 +122,9 @@ class GatewaySettings(_Section):
     max_seconds: float = Field(60, gt=0, description="Longest that a query may take.")
     fresh_seconds: float = Field(1, ge=0, description="How old the newest version of a table may be that is answered from.")
     cache_seconds: int = Field(300, ge=0, description="How long answers are kept for those who ask the same; 0: not at all.")
+    hold_mb: int = Field(
+        256, ge=0, description="Megabytes of small tables that are kept in memory, each up to an eighth; 0: none."
+    )
     max_mb: int = Field(4_000, ge=1, description="Megabytes of files that a query may read, by estimate.")
     at_once: int = Field(8, ge=1, description="Queries that run side by side in a process, each with up to 1 GiB of memory.")
     tenant_at_once: int = Field(4, ge=1, description="Queries of one tenant that run side by side in a process; more wait.")

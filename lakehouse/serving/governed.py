@@ -6,6 +6,7 @@ comparisons; what comes out of it is all that the user's DuckDB ever gets.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 
@@ -17,8 +18,9 @@ from lakehouse.security.policy import OPERATORS, Test, View
 from lakehouse.serving.masks import fit, needed, project, tenant_key
 from lakehouse.serving.pushdown import Condition
 from lakehouse.serving.revealed import Reveal, Revealed
-from lakehouse.serving.sandbox import sandbox
-from lakehouse.serving.tables import Source
+from lakehouse.serving.sandbox import own
+from lakehouse.serving.streams import Counted
+from lakehouse.serving.tables import GuardedSource
 
 OnRead = Callable[[str, Sequence[str]], None]
 
@@ -28,7 +30,7 @@ class GovernedSource:
 
     def __init__(
         self,
-        source: Source,
+        source: GuardedSource,
         view: View,
         master: bytes,
         on_read: OnRead = lambda *_: None,
@@ -65,8 +67,8 @@ class GovernedSource:
 
     def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> int | None:
         """Return about how many bytes :meth:`scan` reads; it depends on what is shown alone."""
-        every, conditions = self._reads(columns, conditions)
-        return self._source.stored_bytes(every, conditions)
+        every, plain, own = self._reads(columns, conditions)
+        return self._source.stored_bytes(every, [*plain, *[x for x in own if x is not None]])
 
     def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> object:
         """Return the rows and values that may be seen; see :class:`~lakehouse.serving.tables.Source`.
@@ -78,16 +80,25 @@ class GovernedSource:
         self._on_read(self._view.table, columns)
         if self._view.is_whole:
             return self._source.scan(columns, conditions)
-        every, conditions = self._reads(columns, conditions)
-        rows = self._source.scan(every, conditions)
-        if sealed := [name for name in every if name.lower() in self._view.reveal]:
+        every, plain, own = self._reads(columns, conditions)
+        sealed = [name for name in every if name.lower() in self._view.reveal]
+        # Without values to compute, and with conditions that the reader is known to fulfil to the letter, nothing is left to do.
+        computed = sealed or self._view.anonymous or not self._view.masks.keys().isdisjoint(name.lower() for name in columns)
+        if not computed and None not in own:
+            rows = self._source.scan_only(columns, [x for x in own if x is not None], plain)
+            if rows is not None:
+                return rows
+        rows = self._source.scan(every, [*plain, *[x for x in own if x is not None]])
+        if sealed:
             if self._reveal is None:
                 raise AccessDeniedError(f"{', '.join(sealed)} of {self._view.table} is not revealed here; ask the gateway.")
             rows = Revealed(rows, self._view.reveal, self._reveal())
         return _Shown(rows, self._view, columns, self._key)
 
-    def _reads(self, columns: Sequence[str], conditions: Collection[Condition]) -> tuple[Sequence[str], Collection[Condition]]:
-        """Return what the table is asked for: the policy's own columns and conditions too."""
+    def _reads(
+        self, columns: Sequence[str], conditions: Collection[Condition]
+    ) -> tuple[Sequence[str], list[Condition], list[Condition | None]]:
+        """Return the columns that the table is asked for, and what their rows fulfil: of the query's conditions, and the policy's."""
         read = needed(self._view, columns)
         every = [name for name in self._source.columns if name.lower() in read]
         # The source compares with what is really there, so columns that are masked or hidden do not take part.
@@ -95,8 +106,7 @@ class GovernedSource:
         plain = [x for x in conditions if self._view.shows(x.column) and x.column.lower() not in other]
         if self._view.anonymous is not None:  # who looks alike is counted among all rows, whatever is asked
             plain = []
-        own = [found for test in self._view.rows if (found := _condition(test)) is not None]
-        return every, [*plain, *own]
+        return every, plain, [_condition(test) for test in self._view.rows]
 
 
 def _condition(test: Test) -> Condition | None:
@@ -123,27 +133,28 @@ def _condition(test: Test) -> Condition | None:
     )
 
 
-class _Shown:
+class _Shown(Counted):
     """Rows that can be read any number of times: each time by a connection of its own."""
 
     def __init__(self, rows: object, view: View, columns: Sequence[str], key: bytes) -> None:
-        self._rows = rows
+        self._all = rows
         self._view = view
         self._columns = columns
         self._key = key
-        self._schema = RecordBatchReader.from_stream(self._open().limit(0)).schema  # without reading a row
-
-    def __arrow_c_schema__(self) -> object:
-        """Return the columns, for Arrow's PyCapsule interface."""
-        return self._schema.__arrow_c_schema__()
+        self._guard = threading.Lock()
+        self._opened: duckdb.DuckDBPyRelation | None = self._open()  # which the first reading takes
+        schema = RecordBatchReader.from_stream(self._opened.limit(0)).schema  # without reading a row
+        super().__init__(schema, rows.count if isinstance(rows, Counted) else getattr(rows, "num_rows", None))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return the rows, for Arrow's PyCapsule interface."""
-        return self._open().__arrow_c_stream__()
+        with self._guard:
+            opened, self._opened = self._opened, None
+        return (opened or self._open()).__arrow_c_stream__()
 
     def _open(self) -> duckdb.DuckDBPyRelation:
-        connection = sandbox()
-        connection.register("whole", self._rows)
+        connection = own().cursor()
+        connection.register("whole", self._all)
         whole = connection.sql("FROM whole")
         types = {name: str(kind) for name, kind in zip(whole.columns, whole.types, strict=True)}
         shown = project(self._view, self._columns, types, self._key)
@@ -152,7 +163,7 @@ class _Shown:
 
 
 def govern(
-    open_source: Callable[[str, int | None], Source],
+    open_source: Callable[[str, int | None], GuardedSource],
     views: Mapping[str, View],
     master: bytes,
     on_read: OnRead = lambda *_: None,

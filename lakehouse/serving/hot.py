@@ -21,6 +21,7 @@ from lakehouse.errors import QueryFailedError
 from lakehouse.security.hotroles import HotRoles
 from lakehouse.security.policy import View
 from lakehouse.serving.masks import fit
+from lakehouse.serving.pool import Pool
 from lakehouse.serving.pushdown import Condition, moment
 from lakehouse.storage.hot import ORIGIN, column_names
 
@@ -28,16 +29,116 @@ if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
 
+class HotStore:
+    """The hot store, for many who ask: connections are kept. Safe to share between threads."""
+
+    def __init__(self, dsn: str, idle: int = 0) -> None:
+        """Know where it is.
+
+        Args:
+            dsn: Of the owner.
+            idle: How many connections of each kind wait for the next question.
+        """
+        self.dsn = dsn
+        self._owners: Pool[psycopg.Connection[Any]] = Pool(_connected, lambda x: x.close(), idle)
+        self._readers: Pool[_Reader] = Pool(_Reader, _Reader.close, idle)
+
+    @contextmanager
+    def owner(self) -> Iterator[psycopg.Connection[Any]]:
+        """Lend a connection of the owner.
+
+        Raises:
+            psycopg.OperationalError: The server is away.
+        """
+        connection, is_used = self._owners.take(self.dsn)
+        try:
+            if is_used:
+                connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            self._owners.drop(connection)
+            connection = _connected(self.dsn)
+        try:
+            yield connection
+        except BaseException:
+            self._owners.drop(connection)
+            raise
+        self._owners.give(self.dsn, connection)
+
+    @contextmanager
+    def reading(self, dsn: str, query: str, values: Sequence[int | str]) -> Iterator[Any]:
+        """Give the answer to a query as a stream of Arrow batches.
+
+        Raises:
+            adbc_driver_manager.Error: It cannot be answered.
+        """
+        reader, is_used = self._readers.take(dsn)
+        try:
+            try:
+                stream = reader.ask(query, values)
+            except adbc_driver_manager.Error:
+                if not is_used:
+                    raise
+                self._readers.drop(reader)  # the server began anew, or the role is another one of that name
+                reader = _Reader(dsn)
+                stream = reader.ask(query, values)
+            yield stream
+            reader.done()
+        except BaseException:
+            self._readers.drop(reader)
+            raise
+        self._readers.give(dsn, reader)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._owners.close()
+        self._readers.close()
+
+
+class _Reader:
+    """A connection that gives Arrow; for one thread."""
+
+    def __init__(self, dsn: str) -> None:
+        # Not through ADBC's DB-API, which imports pandas and pyarrow before it does anything.
+        self._database = adbc_driver_postgresql.connect(dsn)
+        try:
+            self._connection = adbc_driver_manager.AdbcConnection(self._database)
+        except BaseException:
+            self._database.close()
+            raise
+        self._statement: Any = None
+
+    def ask(self, query: str, values: Sequence[int | str]) -> Any:
+        """Return the answer, which is read before :meth:`done`."""
+        self._statement = adbc_driver_manager.AdbcStatement(self._connection)
+        self._statement.set_sql_query(query)
+        if values:
+            schema, array = _parameters(values).__arrow_c_array__()
+            self._statement.bind(array, schema)
+        return self._statement.execute_query()[0]
+
+    def done(self) -> None:
+        """Let go of what was asked."""
+        if self._statement is not None:
+            self._statement.close()
+            self._statement = None
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.done()
+        self._connection.close()
+        self._database.close()
+
+
 class HotSource:
     """One live table."""
 
     version = None
 
-    def __init__(self, dsn: str, name: str, view: View | None = None, roles: HotRoles | None = None) -> None:
+    def __init__(self, where: str | HotStore, name: str, view: View | None = None, roles: HotRoles | None = None) -> None:
         """Look up its columns.
 
         Args:
-            dsn: Of the owner.
+            where: The store, or the owner's connection string.
             name: Of the feed.
             view: What will be read of it; all when left out.
             roles: Has a role that can read the view alone, and that reads it.
@@ -46,10 +147,11 @@ class HotSource:
             QueryFailedError: The hot store has no such table, or is away.
             AccessDeniedError: The policy does not fit the table.
         """
-        self._dsn = dsn
+        self._store = store = where if isinstance(where, HotStore) else HotStore(where)
+        self._dsn = store.dsn
         self._name = name
         try:
-            with psycopg.connect(dsn, connect_timeout=3, autocommit=True) as connection:
+            with store.owner() as connection:
                 self._types = column_names(connection, name)
                 if not self._types:
                     raise QueryFailedError(f"live.{name} has no rows yet; `tidemill run --lane fast` writes it.")
@@ -74,6 +176,9 @@ class HotSource:
         with self._reading(columns, conditions) as stream:
             return Table.from_arrow(stream)
 
+    def scan_only(self, columns: Sequence[str], own: Collection[Condition], conditions: Collection[Condition]) -> None:
+        """PostgreSQL's own policy is one fence, and what reads its answer is to be another."""
+
     def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> None:
         """Nobody can say: PostgreSQL finds the rows by their window, and keeps no more than a retention of them."""
 
@@ -89,17 +194,7 @@ class HotSource:
         names = sql.SQL(", ").join(sql.Identifier(name) for name in columns)
         query = sql.SQL("SELECT {} FROM {}{}").format(names, sql.Identifier("hot", self._name), where)
         try:
-            # Not through ADBC's DB-API, which imports pandas and pyarrow before it does anything.
-            with (
-                adbc_driver_postgresql.connect(self._dsn) as database,
-                adbc_driver_manager.AdbcConnection(database) as connection,
-                adbc_driver_manager.AdbcStatement(connection) as statement,
-            ):
-                statement.set_sql_query(query.as_string(None))
-                if values:
-                    schema, array = _parameters(values).__arrow_c_array__()
-                    statement.bind(array, schema)
-                stream, _ = statement.execute_query()
+            with self._store.reading(self._dsn, query.as_string(None), values) as stream:
                 yield stream
         except adbc_driver_manager.Error as error:
             raise QueryFailedError(f"live.{self._name} cannot be read: {str(error).splitlines()[0]}") from error
@@ -127,14 +222,18 @@ class HotSource:
 
 def hot(settings: Settings) -> Callable[[str, int | None], HotSource]:
     """Return the function that opens a live table, by ``live.name``."""
-    dsn = postgres_dsn(settings)
+    store = HotStore(postgres_dsn(settings))
 
     def open_source(full_name: str, version: int | None) -> HotSource:
         if version is not None:
             raise no_versions(full_name)
-        return HotSource(dsn, full_name.removeprefix("live."))
+        return HotSource(store, full_name.removeprefix("live."))
 
     return open_source
+
+
+def _connected(dsn: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(dsn, connect_timeout=3, autocommit=True)
 
 
 def no_versions(full_name: str) -> QueryFailedError:

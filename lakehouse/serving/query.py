@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, time
 from decimal import Decimal
@@ -19,7 +20,8 @@ import duckdb
 from arro3.core import RecordBatchReader, Table
 
 from lakehouse.errors import QueryFailedError, QueryRefusedError, QueryTooLargeError, TidemillError
-from lakehouse.serving.sandbox import MEMORY, Cancel, quoted, sandbox, within
+from lakehouse.serving.pushdown import Condition, given
+from lakehouse.serving.sandbox import MEMORY, Cancel, Late, quoted, sandbox, within
 from lakehouse.serving.statement import Statement, check, sql_message
 from lakehouse.serving.tables import Location, Source, lake
 
@@ -69,6 +71,10 @@ Remembered = Callable[
     [Statement, Mapping[str, int | None], Mapping[str, Any] | Sequence[Any] | None, int, Callable[[], QueryResult]], QueryResult
 ]
 """Knows answers: called with the query, its tables' versions, its parameters, its limit, and what works it out."""
+
+
+Filters = Mapping[str, Sequence[Condition]]
+"""``layer.name`` → what every row that matters fulfils."""
 
 
 def plain(value: Any, whole: Callable[[int], Any] = int) -> Any:
@@ -123,6 +129,7 @@ def answer(
     max_bytes: int | None = None,
     remembered: Remembered | None = None,
     cancel: Cancel | None = None,
+    open_sandbox: Callable[[], duckdb.DuckDBPyConnection] = sandbox,
 ) -> QueryResult:
     """Answer one SELECT.
 
@@ -137,6 +144,7 @@ def answer(
         max_bytes: Bytes of files that it may read, about; ``None``: any number.
         remembered: What knows answers that were given before.
         cancel: What gives it up before.
+        open_sandbox: Opens a DuckDB that nobody used.
 
     Raises:
         QueryRefusedError: The text is not one SELECT over known tables.
@@ -144,19 +152,17 @@ def answer(
         QueryFailedError: It is wrong, was cancelled, took too long, or needs too much memory; or a table cannot be read.
     """
     start = monotonic()
-    connection = sandbox()
-    try:
-        statement = check(sql, known, connection, with_parameters=parameters is not None)
-        if unread := set(versions or {}) - set(statement.tables):
-            raise QueryRefusedError(f"A version of {', '.join(sorted(unread))} is given, but the query does not read it.")
-    except BaseException:
-        connection.close()
-        raise
+    statement = check(sql, known, with_parameters=parameters is not None)
+    if unread := set(versions or {}) - set(statement.tables):
+        raise QueryRefusedError(f"A version of {', '.join(sorted(unread))} is given, but the query does not read it.")
+    filters = {name: given(found, parameters) for name, found in statement.filters.items()}
+    late = Late(open_sandbox)
 
     def work() -> QueryResult:
-        with ThreadPoolExecutor(8) as pool:
-            names = statement.tables
-            opened = list(pool.map(lambda name: open_source(name, (versions or {}).get(name)), names))
+        names = statement.tables
+        wanted = [(versions or {}).get(name) for name in names]
+        with ThreadPoolExecutor(8) if len(names) > 1 else nullcontext() as pool:
+            opened = list((pool.map if pool else map)(open_source, names, wanted))
         tables = dict(zip(names, opened, strict=True))
         if remembered is None or not limit:
             return execute(tables)
@@ -165,8 +171,8 @@ def answer(
 
     def execute(tables: Mapping[str, Source]) -> QueryResult:
         if max_bytes is not None and limit:
-            _weigh(statement, tables, max_bytes)
-        columns, types, table = _execute(connection, statement, tables, limit, parameters)
+            _weigh(statement, filters, tables, max_bytes)
+        columns, types, table = _execute(late(), statement, filters, tables, limit, parameters)
         return QueryResult(
             columns=columns,
             types=types,
@@ -177,7 +183,7 @@ def answer(
         )
 
     try:
-        return within(timeout, connection, work, cancel)
+        return within(timeout, late, work, cancel)
     except CancelledError as error:
         raise QueryFailedError("The query was cancelled.") from error
     except TimeoutError as error:
@@ -193,16 +199,17 @@ def answer(
 def _execute(
     connection: duckdb.DuckDBPyConnection,
     statement: Statement,
+    filters: Filters,
     tables: Mapping[str, Source],
     limit: int,
     parameters: Mapping[str, Any] | Sequence[Any] | None,
 ) -> tuple[tuple[str, ...], tuple[str, ...], Table]:
-    _register(connection, statement, tables, statement.columns)
+    _register(connection, statement, filters, tables, statement.columns)
     try:
         relation = connection.sql(statement.sql, params=parameters)
     except duckdb.Error:
         # The message must offer all columns, not just those that were needed.
-        _register(connection, statement, tables, None)
+        _register(connection, statement, filters, tables, None)
         try:
             relation = connection.sql(statement.sql, params=parameters)
         except duckdb.Error:
@@ -222,12 +229,13 @@ def _execute(
 def _register(
     connection: duckdb.DuckDBPyConnection,
     statement: Statement,
+    filters: Filters,
     tables: Mapping[str, Source],
     columns: frozenset[str] | None,
 ) -> None:
     for index, (full, table) in enumerate(tables.items()):
         names = _needed(table, columns)
-        connection.register(f"__scan_{index}", table.scan(names, statement.filters.get(full, ())))
+        connection.register(f"__scan_{index}", table.scan(names, filters.get(full, ())))
         layer, _, name = full.partition(".")
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(layer)}")
         views = [f"{quoted(layer)}.{quoted(name)}"]
@@ -241,11 +249,10 @@ def _needed(table: Source, columns: frozenset[str] | None) -> list[str]:
     return names or [table.columns[0]]  # count(*) needs rows, and a row needs a column
 
 
-def _weigh(statement: Statement, tables: Mapping[str, Source], max_bytes: int) -> None:
+def _weigh(statement: Statement, filters: Filters, tables: Mapping[str, Source], max_bytes: int) -> None:
     """Refuse what would read too much for one process."""
     weights = {
-        full: table.stored_bytes(_needed(table, statement.columns), statement.filters.get(full, ())) or 0
-        for full, table in tables.items()
+        full: table.stored_bytes(_needed(table, statement.columns), filters.get(full, ())) or 0 for full, table in tables.items()
     }
     if sum(weights.values()) > max_bytes:  # how much more is not said: it depends on rows that may not be shown
         heaviest = max(weights, key=lambda full: weights[full])

@@ -6,24 +6,26 @@ that is not listed here is refused, also when a later DuckDB brings it (its 2.0 
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import duckdb
 
 from lakehouse.errors import QueryFailedError, QueryRefusedError
-from lakehouse.serving.pushdown import Condition, conditions
-from lakehouse.serving.sandbox import sandbox
+from lakehouse.serving.pushdown import Condition, conditions, sources
+from lakehouse.serving.sandbox import own
 
 Node = dict[str, Any]
 
 MAX_CHARACTERS = 100_000
+
+_KEPT_CHARACTERS = 10_000  # of a text whose reading is kept: dashboards ask the same again and again
+_KEPT = 512
 
 _QUERIES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 _SOURCES = {"BASE_TABLE", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "TABLE_FUNCTION", "PIVOT", "SHOW_REF"}
@@ -93,40 +95,44 @@ class Statement:
         return not self.is_sampled and self.calls.isdisjoint(_unstable_functions())
 
 
-def check(sql: str, known: Collection[str], connection: duckdb.DuckDBPyConnection, *, with_parameters: bool = False) -> Statement:
+def check(sql: str, known: Collection[str], *, with_parameters: bool = False) -> Statement:
     """Parse a text and refuse what is not one SELECT over known tables.
 
     Args:
-        sql: The text, as the user wrote it.
+        sql: The text, as the user wrote it; nothing of it runs.
         known: ``layer.name`` of the tables that may be read.
-        connection: Any DuckDB connection; nothing of the text runs on it.
         with_parameters: Whether values of parameters are given.
 
     Raises:
         QueryRefusedError: It is something else, or reads something else.
         QueryFailedError: It is not SQL; the message shows where.
     """
-    root = _parse(sql, connection)
+    read = _check_kept if len(sql) <= _KEPT_CHARACTERS else _check
+    return read(sql, tuple(known), with_parameters)
+
+
+def _check(sql: str, known: tuple[str, ...], with_parameters: bool) -> Statement:
+    root = _parse(sql)
     if not with_parameters and root["statements"][0].get("named_param_map"):
         raise QueryRefusedError("The query has parameters ($1, ?); give their values.")
     nodes = list(_nodes(root))
     for node in nodes:
         _check_node(node)
     ctes = {str(entry["key"]).lower() for node in nodes for entry in node.get("cte_map", {}).get("map", [])}
-    sources = [node for node in nodes if "class" not in node and node.get("type") == "BASE_TABLE"]
-    resolved = {id(node): full for node in sources if (full := _resolve(node, ctes, known)) is not None}
+    tables = [node for node in nodes if "class" not in node and node.get("type") == "BASE_TABLE"]
+    resolved = {id(node): full for node in tables if (full := _resolve(node, ctes, known)) is not None}
     counts = list(resolved.values())
     filters: dict[str, tuple[Condition, ...]] = {}
     for node in nodes:
-        source = node.get("from_table") if node.get("type") == "SELECT_NODE" else None
-        # A table that is read twice is scanned with the same filter both times, so it gets none.
-        if source and (full := resolved.get(id(source))) and counts.count(full) == 1 and not source["column_name_alias"]:
-            filters[full] = conditions(node["where_clause"], {_alias(source)})
+        for source in sources(node["from_table"]) if node.get("type") == "SELECT_NODE" else ():
+            # A table that is read twice is scanned with the same filter both times, so it gets none.
+            if (full := resolved.get(id(source))) and counts.count(full) == 1:
+                filters[full] = conditions(node["where_clause"], {_alias(source)})
     return Statement(
         sql=sql,
         tables=tuple(dict.fromkeys(counts)),
-        bare={_path(node)[0]: resolved[id(node)] for node in sources if id(node) in resolved and len(_path(node)) == 1},
-        columns=_columns(nodes, {_alias(node) for node in sources}),
+        bare={_path(node)[0]: resolved[id(node)] for node in tables if id(node) in resolved and len(_path(node)) == 1},
+        columns=_columns(nodes, {_alias(node) for node in tables}),
         filters=filters,
         digest=_digest(root),
         calls=frozenset(str(name).lower() for node in nodes for name in _calls(node) if name),
@@ -134,17 +140,21 @@ def check(sql: str, known: Collection[str], connection: duckdb.DuckDBPyConnectio
     )
 
 
-def _parse(sql: str, connection: duckdb.DuckDBPyConnection) -> Node:
+_check_kept = lru_cache(_KEPT)(_check)
+
+
+def _parse(sql: str) -> Node:
     if len(sql) > MAX_CHARACTERS:
         raise QueryRefusedError(f"The query has {len(sql):,} characters; at most {MAX_CHARACTERS:,} are read.")
     if "\0" in sql:
         raise QueryRefusedError("The query holds a NUL character; remove it.")
     try:
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            kind = statements[0].type.name if len(statements) == 1 else f"{len(statements)} statements"
-            raise QueryRefusedError(f"Only one SELECT can be asked at a time, and this is {kind}; nothing ran.")
-        (text,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0]
+        with own().cursor() as connection:
+            statements = connection.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                kind = statements[0].type.name if len(statements) == 1 else f"{len(statements)} statements"
+                raise QueryRefusedError(f"Only one SELECT can be asked at a time, and this is {kind}; nothing ran.")
+            (text,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0]
         tree: Node = json.loads(text)
     except duckdb.Error as error:
         raise QueryFailedError(f"The query cannot be read: {sql_message(error)}") from error
@@ -160,9 +170,12 @@ def fingerprint(sql: str) -> str:
 
     A text that is no query has one of its own kind: ``unreadable``.
     """
+    return _fingerprint_kept(sql) if len(sql) <= _KEPT_CHARACTERS else _fingerprint(sql)
+
+
+def _fingerprint(sql: str) -> str:
     try:
-        with _parser().cursor() as connection:
-            tree = _parse(sql, connection)
+        tree = _parse(sql)
     except (QueryRefusedError, QueryFailedError):
         return "unreadable"
     for node in _nodes(tree):
@@ -171,6 +184,9 @@ def fingerprint(sql: str) -> str:
             node.clear()
             node["type"] = kind
     return _digest(tree)[:16]
+
+
+_fingerprint_kept = lru_cache(_KEPT)(_fingerprint)
 
 
 def _digest(tree: Node) -> str:
@@ -189,7 +205,7 @@ def _calls(node: Node) -> list[Any]:
 @cache
 def _unstable_functions() -> frozenset[str]:
     """Return the functions of which DuckDB does not say that they answer the same the next time: macros are among them."""
-    with _parser().cursor() as connection:
+    with own().cursor() as connection:
         rows = connection.execute(
             "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE stability IS DISTINCT FROM 'CONSISTENT'"
         )
@@ -203,16 +219,8 @@ def parameter_names(sql: str) -> list[str]:
         QueryRefusedError: It is not one SELECT.
         QueryFailedError: It is not SQL.
     """
-    with _parser().cursor() as connection:
-        found = _parse(sql, connection)["statements"][0].get("named_param_map") or []
+    found = _parse(sql)["statements"][0].get("named_param_map") or []
     return [str(entry["key"]) for entry in sorted(found, key=lambda entry: entry["value"])]
-
-
-@cache
-def _parser() -> duckdb.DuckDBPyConnection:
-    """Return the DuckDB whose cursors read texts that do not run: making one takes longer than reading."""
-    atexit.register(_parser.cache_clear)  # one that is left at the end of the process is complained about
-    return sandbox()
 
 
 def sql_message(error: BaseException) -> str:
@@ -277,8 +285,11 @@ def _alias(node: Node) -> str:
 def _columns(nodes: Collection[Node], aliases: Collection[str]) -> frozenset[str] | None:
     """Return every name that may be a column: too many do no harm, one too few would."""
     names: set[str] = set()
+    unread = {id(star) for node in nodes if (star := _unread_star(node)) is not None}
     for node in nodes:
         kind = str(node.get("type"))  # a sample's size has an object there
+        if id(node) in unread:
+            continue
         if kind in {"STAR", "POSITIONAL_REFERENCE", "PIVOT", "SHOW_REF"} or node.get("ref_type") == "NATURAL":
             return None
         if kind == "BASE_TABLE" and node["column_name_alias"]:
@@ -290,3 +301,23 @@ def _columns(nodes: Collection[Node], aliases: Collection[str]) -> frozenset[str
             names.update(parts)
         names.update(str(name).lower() for name in node.get("using_columns") or ())
     return frozenset(names)
+
+
+def _unread_star(node: Node) -> Node | None:
+    """Return the star of ``EXISTS (SELECT * FROM …)``, which asks for rows and no column."""
+    if node.get("class") != "SUBQUERY" or node.get("subquery_type") != "EXISTS":
+        return None
+    select: Node = node["subquery"]["node"]
+    if select["type"] != "SELECT_NODE" or select["modifiers"] or len(select["select_list"]) != 1:
+        return None
+    if (
+        select["group_expressions"]
+        or select["aggregate_handling"] != "STANDARD_HANDLING"
+        or select["having"]
+        or select["qualify"]
+    ):
+        return None
+    (star,) = select["select_list"]
+    is_plain = star["type"] == "STAR" and not star["columns"] and not star["expr"]
+    lists = ("exclude_list", "replace_list", "qualified_exclude_list", "rename_list")
+    return star if is_plain and not any(star.get(name) for name in lists) else None

@@ -6,15 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse.clients import delta_rs
 from lakehouse.errors import QueryFailedError
-from lakehouse.serving.pushdown import Condition, may_hold, predicate
+from lakehouse.serving.pushdown import Condition, exact, may_hold, predicate
+from lakehouse.serving.streams import Counted
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -65,12 +66,21 @@ class Source(Protocol):
         """Return about how many bytes of files :meth:`scan` would read, at most; ``None`` when nobody can say."""
 
 
+class GuardedSource(Source, Protocol):
+    """A table whose reader may find just the rows that a policy lets through."""
+
+    def scan_only(self, columns: Sequence[str], own: Collection[Condition], conditions: Collection[Condition]) -> object | None:
+        """Return a :meth:`scan` of no other rows than those that fulfil the first conditions; ``None`` when it cannot be sure."""
+
+
 class DeltaSource:
-    """One version of a Delta table."""
+    """One version of a Delta table; safe to share between threads."""
 
     def __init__(self, table: DeltaTable) -> None:
         self._table = table
         self._fields = table.schema().fields
+        self._types = {x.name: x.type.type for x in self._fields if isinstance(getattr(x.type, "type", None), str)}
+        self._schemas: dict[tuple[str, ...], Any] = {}
 
     @property
     def columns(self) -> Sequence[str]:
@@ -82,14 +92,32 @@ class DeltaSource:
         """Which version is read."""
         return int(self._table.version())
 
+    @property
+    def id(self) -> str:
+        """Which table it is, also where another one was before."""
+        return str(self._table.metadata().id)
+
     def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> Scan:
         """Return the rows of all files that can hold such rows; see :class:`Source`."""
-        types = {x.name: x.type.type for x in self._fields if isinstance(getattr(x.type, "type", None), str)}
-        return Scan(self._table, list(columns), predicate(conditions, types))
+        return self._scan(columns, predicate(conditions, self._types))
+
+    def scan_only(self, columns: Sequence[str], own: Collection[Condition], conditions: Collection[Condition]) -> Scan | None:
+        """Return the rows that fulfil the first conditions, where delta-rs can find just these; see :class:`GuardedSource`."""
+        only = exact(own, self._types)
+        if only is None:
+            return None
+        more = predicate(conditions, self._types)
+        return self._scan(columns, f"{only} AND {more}" if more else only)
+
+    def _scan(self, columns: Sequence[str], where: str | None) -> Scan:
+        names = tuple(columns)
+        if (schema := self._schemas.get(names)) is None:  # planning a scan takes as long as reading a small table
+            schema = self._schemas[names] = self._table.scan(columns=list(names)).schema
+        return Scan(self._table, list(names), where, schema, self._rows)
 
     def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> int:
         """Return the bytes of files that can hold such rows, by the share of the columns; see :class:`Source`."""
-        files = self._table.get_add_actions(flatten=True)
+        files = self._files
         names = {x.name.lower(): x.name for x in self._fields}
         bounds = [(names[x.column.lower()], x) for x in conditions if x.column.lower() in names]
         bounds = [(name, x) for name, x in bounds if {f"min.{name}", f"max.{name}"} <= set(files.schema.names)]
@@ -101,6 +129,18 @@ class DeltaSource:
             if all(may_hold(x, held[f"min.{name}"][number], held[f"max.{name}"][number]) for name, x in bounds)
         )
         return round(total * len(columns) / max(1, len(self._fields)))
+
+    @cached_property
+    def _files(self) -> Any:
+        return self._table.get_add_actions(flatten=True)
+
+    @cached_property
+    def _rows(self) -> int | None:
+        """How many rows there are, as the log says; ``None`` when it does not."""
+        if "num_records" not in self._files.schema.names:
+            return None
+        counts = self._files.column("num_records").to_pylist()
+        return None if None in counts else sum(counts)
 
 
 def open_table(name: str, location: Location, version: int | None) -> DeltaTable:
@@ -160,29 +200,31 @@ class Recent:
             opened_at, source = self._held.get(name, (-float("inf"), None))
             if source is None or time.monotonic() - opened_at > self._seconds:
                 opened_at = time.monotonic()
-                source = self._open(name, None)
+                newest = self._open(name, None)
+                if source is None or (source.version, source.id) != (newest.version, newest.id):
+                    source = newest  # what is known of the files is kept with it
                 self._held[name] = opened_at, source
             return source
 
 
-class Scan:
+class Scan(Counted):
     """A table that DuckDB can read any number of times: each time it gets a new stream of Arrow batches."""
 
-    def __init__(self, table: DeltaTable, columns: list[str], predicate: str | None) -> None:
+    def __init__(self, table: DeltaTable, columns: list[str], predicate: str | None, schema: Any, count: int | None) -> None:
         """Plan the reading.
 
         Args:
             table: The version to read.
             columns: Names to read.
             predicate: SQL of DataFusion that the rows fulfil; ``None``: all rows.
+            schema: Of these columns.
+            count: How many rows the table has; ``None`` when nobody knows.
         """
-        self._open = partial(table.scan, columns=columns, predicate=predicate)
-        self._schema = self._open().schema
-
-    def __arrow_c_schema__(self) -> object:
-        """Return the columns, for Arrow's PyCapsule interface."""
-        return self._schema.__arrow_c_schema__()
+        super().__init__(schema, count)
+        self._table = table
+        self._columns = columns
+        self._predicate = predicate
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return the rows, for Arrow's PyCapsule interface."""
-        return self._open().__arrow_c_stream__(requested_schema)
+        return self._table.scan(columns=self._columns, predicate=self._predicate).__arrow_c_stream__(requested_schema)

@@ -8,18 +8,24 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psutil
+
+from lakehouse.errors import SettingsError
 
 from .errors import BenchError
 
 _EVERY = 0.1  # seconds between two samples
 _PATIENCE = 20.0  # seconds until one that was asked to end is killed
+_START_PATIENCE = 60.0
 _TESTS = Path(__file__).parents[1]
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -185,3 +191,36 @@ class Measured(Process):
             return
         while not self._ended.wait(_EVERY):
             self.usage.sample(root)
+
+
+def until(ready: Callable[[], T], service: Process) -> T:
+    """Wait until a service answers.
+
+    Args:
+        ready: Raises while it does not.
+        service: The process.
+
+    Raises:
+        BenchError: It ended, or took too long.
+    """
+    deadline = time.monotonic() + _START_PATIENCE
+    while True:
+        try:
+            return ready()
+        except (OSError, SettingsError) as error:
+            if time.monotonic() > deadline or not service.is_alive:
+                raise BenchError(f"A service did not answer in time: {service.last_words()}") from error
+        time.sleep(0.2)
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time of a process and its children, in seconds."""
+    root = psutil.Process(pid)
+    total = 0.0
+    for process in [root, *root.children(recursive=True)]:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total

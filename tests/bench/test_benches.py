@@ -87,9 +87,10 @@ def test_what_is_expected_is_what_the_bytes_say(generate: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("pond",), "No benchmark pond; there are: lake, latency, push, seal, steady."),
+        (("pond",), "No benchmark pond; there are: lake, latency, push, query, seal, steady."),
         (("lake", "--only", "d"), "No contender d; there are: tidemill, plain_spark, tuned_spark, python_deltars."),
         (("push", "--only", "d"), "No contender d; there are: push, panel."),
+        (("query", "--only", "d"), "No part d; there are: hot, gold, tpch."),
     ],
 )
 def test_names_that_are_not_there_are_answered_with_those_that_are(arguments: tuple[str, ...], sentence: str) -> None:
@@ -162,6 +163,65 @@ def test_rows_are_pushed_and_polled_up_two_short_ladders(bench_modules: Callable
     assert all(x["rows"] > 0 and x["p50_ms"] <= x["p95_ms"] <= x["p99_ms"] and x["lost"] == 0 for x in found["points"])
     assert {"update_age_p95_ms_at_10", "mib_per_client", "knee_clients", "panel_knee_clients"} <= found["figures"].keys()
     assert table(found) is not None
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+def test_the_gateway_is_asked_for_hot_rows_by_dashboards_and_for_tpch() -> None:
+    done = bench("query", "--quick", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report.keys() == {"name", "machine", "figures", "ratios"}
+    figures, ratios = report["figures"], report["ratios"]
+    assert {"hot_p95_ms", "gold_p95_ms_at_1000_users", "tpch_sf1_slowest_s"} <= figures.keys()
+    assert figures["errors"] == 0
+    assert figures["tpch_wrong_answers"] == 0
+    assert ratios.keys() == {"governed_to_raw", "to_spark_sql"}
+    assert all(value > 0 for value in ratios.values())
+
+
+def test_answers_are_the_same_but_for_last_digits_and_ties(bench_modules: Callable[[str], Any]) -> None:
+    same = bench_modules("query.tpch").same
+    assert same([["a", 1.0], ["b", 2]], [["b", 2], ["a", 1.0 + 1e-12]])
+    assert not same([["a", 1.0]], [["a", 1.001]])
+    assert not same([["a", 1.0]], [["a", None]])
+    assert not same([["a"]], [["a"], ["a"]])
+    assert not same([["a"]], [["b"]])
+
+
+def test_what_the_auditor_sees_is_said_twice_and_is_the_same(bench_modules: Callable[[str], Any], tmp_path: Path) -> None:
+    """The policy hides what the SQL leaves out, which contenders are given and answers are compared with."""
+    import duckdb
+
+    from lakehouse.security.policy import Policy
+    from lakehouse.security.users import User
+    from lakehouse.serving.governed import govern
+    from lakehouse.serving.query import answer
+
+    tpch = bench_modules("query.tpch")
+    held = importlib.import_module("bench.query.tpch").pa
+    customers = held.table(
+        {
+            "c_custkey": [1, 2, 3],
+            "c_name": ["Customer#000000001", "Customer#000000002", "Customer#000000003"],
+            "c_address": ["here", "there", "nowhere"],
+            "c_nationkey": [5, 24, 19],
+            "c_phone": ["15-768-687-3665", "34-111-222-3333", "29-999-888-7777"],
+        }
+    )
+    write = importlib.import_module("deltalake").write_deltalake
+    write(tmp_path / "customer", customers)
+    tables = importlib.import_module("lakehouse.serving.tables")
+    user = User("auditor", "auditors", ("auditor",), {"nations": tuple(range(bench_modules("query.people").NATIONS))})
+    views = Policy((ROOT / "tests/bench/query/workspace/policy.yml").read_text()).visible(user, ["reference.customer"])
+    opening = govern(tables.lake(lambda _: tables.Location(str(tmp_path / "customer"))), views, b"m" * 32)
+    ours = answer("FROM reference.customer ORDER BY c_custkey", list(views), opening).rows()
+    with duckdb.connect() as connection:
+        connection.register("customer", customers)
+        values, where = tpch.values("customer", customers.column_names), tpch.where("customer")
+        assert ours == connection.execute(f"SELECT {values} FROM customer WHERE {where} ORDER BY 1").fetchall()
+    assert [row[0] for row in ours] == [1, 3]
+    assert ours[0][1:] == ("*" * 14 + "0001", None, 5, "15***********65")
 
 
 def test_ages_are_counted_within_a_percent(bench_modules: Callable[[str], Any]) -> None:

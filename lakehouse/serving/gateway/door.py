@@ -17,9 +17,12 @@ from lakehouse.security.keys import mask_key
 from lakehouse.serving.gateway.cache import Cache
 from lakehouse.serving.gateway.endpoint import trusted
 from lakehouse.serving.gateway.gateway import Gateway
+from lakehouse.serving.sandbox import Spares
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
+
+_SPARES = 2
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,13 @@ def opened(workspace: Workspace, settings: Settings) -> Iterator[Door]:
         objects = Objects(settings)
         objects.ensure_bucket()
         client = valkey_client(settings, socket_timeout=1, socket_connect_timeout=1)
-        with closing(Audit(control, objects)) as audit, client:
+
+        @functools.cache
+        def keyring() -> Keyring:
+            return Keyring(workspace, settings, control)
+
+        with closing(Audit(control, objects)) as audit, closing(Spares(_SPARES)) as spares, client:
             cache = Cache(client, settings.gateway.cache_seconds) if settings.gateway.cache_seconds else None
-
-            @functools.cache
-            def keyring() -> Keyring:
-                return Keyring(workspace, settings, control)
-
-            gateway = Gateway(workspace, settings, audit, mask_key(workspace), cache, lambda: keyring().reveal)
-            yield Door(gateway, Identity(oidc), issuer)
+            gateway = Gateway(workspace, settings, audit, mask_key(workspace), cache, lambda: keyring().reveal, spares)
+            with closing(gateway):
+                yield Door(gateway, Identity(oidc), issuer)

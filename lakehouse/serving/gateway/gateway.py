@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
+from time import monotonic
 from typing import Any
+
+import duckdb
 
 from lakehouse.clients import postgres_dsn
 from lakehouse.errors import AuthenticationError, UnknownNameError
@@ -17,14 +21,17 @@ from lakehouse.security.policy import FILE, Policy, View
 from lakehouse.security.users import User
 from lakehouse.serving.gateway.cache import Cache, Remembered
 from lakehouse.serving.governed import GovernedSource, govern
-from lakehouse.serving.hot import HotSource, no_versions
+from lakehouse.serving.held import Holding
+from lakehouse.serving.hot import HotSource, HotStore, no_versions
 from lakehouse.serving.query import QueryResult, answer
 from lakehouse.serving.revealed import Reveal
-from lakehouse.serving.sandbox import Cancel
+from lakehouse.serving.sandbox import Cancel, sandbox
 from lakehouse.serving.statement import fingerprint
-from lakehouse.serving.tables import Recent, Source, lake, lake_locator
+from lakehouse.serving.tables import GuardedSource, Recent, lake, lake_locator
 from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
+
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Gateway:
         master: bytes,
         cache: Cache | None = None,
         reveal: Callable[[], Reveal] | None = None,
+        open_sandbox: Callable[[], duckdb.DuckDBPyConnection] = sandbox,
     ) -> None:
         """Open the door.
 
@@ -69,6 +77,7 @@ class Gateway:
             master: The secret that keys of masks are made of.
             cache: Answers that were given before; ``None``: none are kept.
             reveal: Returns what opens what is sealed.
+            open_sandbox: Opens a DuckDB that nobody used.
 
         Raises:
             PolicyError: The policy is missing or wrong.
@@ -77,15 +86,23 @@ class Gateway:
         self._audit = audit
         self._master = master
         self._max_bytes = settings.gateway.max_mb * 1_000_000
-        self._lake = Recent(lake(lake_locator(settings)), settings.gateway.fresh_seconds)
+        recent = Recent(lake(lake_locator(settings)), settings.gateway.fresh_seconds)
+        self._lake = Holding(recent, settings.gateway.hold_mb * 1_000_000)
         self._cache = cache
         self._reveal = reveal
-        self._dsn = postgres_dsn(settings)
-        self._roles = HotRoles(self._dsn, master)
+        self._open_sandbox = open_sandbox
+        self._tables: tuple[float, list[str]] = (-inf, [])
+        dsn = postgres_dsn(settings)
+        self._hot = HotStore(dsn, settings.gateway.at_once)
+        self._roles = HotRoles(dsn, master)
         self._guard = threading.Lock()
         self._policy = Policy.load(workspace)
         self._read = self._stamp()
         audit.record({"kind": "policy", "policy": self._policy.version})
+
+    def close(self) -> None:
+        """Let go of the hot store."""
+        self._hot.close()
 
     @property
     def policy(self) -> Policy:
@@ -104,7 +121,7 @@ class Gateway:
 
     def views(self, user: User, purpose: str | None = None) -> dict[str, View]:
         """Return what a user may see, by table."""
-        return self.policy.visible(user, served_tables(self._workspace), purpose)
+        return self.policy.visible(user, self._served(), purpose)
 
     def ask(self, user: User, question: Question, cancel: Cancel | None = None) -> QueryResult:
         """Answer a question; when this returns, it is on record.
@@ -130,7 +147,7 @@ class Gateway:
             "policy": policy.version,
             "fingerprint": fingerprint(question.sql),
         }
-        views = policy.visible(user, served_tables(self._workspace), question.purpose)
+        views = policy.visible(user, self._served(), question.purpose)
         read: dict[str, list[str]] = {}
         try:
             result = answer(
@@ -144,6 +161,7 @@ class Gateway:
                 max_bytes=self._max_bytes,
                 remembered=Remembered(self._cache, user.tenant, views, read) if self._cache else None,
                 cancel=cancel,
+                open_sandbox=self._open_sandbox,
             )
         except Exception as error:
             self._audit.record({**entry, **_accessed(views, read), "outcome": type(error).__name__})
@@ -205,17 +223,25 @@ class Gateway:
     def _opening(self, views: Mapping[str, View], read: dict[str, list[str]]) -> Callable[[str, int | None], GovernedSource]:
         """Return what opens tables behind their views, and notes which columns are read."""
 
-        def open_source(name: str, version: int | None) -> Source:
+        def open_source(name: str, version: int | None) -> GuardedSource:
             if not name.startswith("live."):
                 return self._lake(name, version)
             if version is not None:
                 raise no_versions(name)
-            return HotSource(self._dsn, name.removeprefix("live."), views[name], self._roles)
+            return HotSource(self._hot, name.removeprefix("live."), views[name], self._roles)
 
         def note(name: str, columns: Sequence[str]) -> None:
             read[name] = list(columns)
 
         return govern(open_source, views, self._master, note, self._reveal)
+
+    def _served(self) -> list[str]:
+        """Return the tables that there are; the workspace's files are looked at once a second."""
+        looked_at, found = self._tables
+        if monotonic() - looked_at > _LOOK_SECONDS:
+            found = served_tables(self._workspace)
+            self._tables = monotonic(), found
+        return found
 
     def _stamp(self) -> object:
         try:

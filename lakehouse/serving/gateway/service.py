@@ -20,7 +20,7 @@ from lakehouse.security.keys import mask_key
 from lakehouse.security.policy import Policy
 from lakehouse.serving.gateway.app import make_app
 from lakehouse.serving.gateway.details import Details
-from lakehouse.serving.gateway.door import opened
+from lakehouse.serving.gateway.door import Door, opened
 from lakehouse.serving.gateway.endpoint import Endpoint, trusted
 from lakehouse.serving.gateway.flight import FlightServer
 from lakehouse.serving.push.endpoint import Endpoint as Push
@@ -60,6 +60,7 @@ class GatewayService:
             "log_level": "warning",
             "timeout_graceful_shutdown": 5,
             "ssl_certfile": self._shown.certificate if self._shown else None,
+            "timeout_keep_alive": 75,  # people think longer than the usual five seconds, and a connection may close as they ask
         }
 
     def run(self, on_start: Callable[[], None]) -> None:
@@ -71,13 +72,16 @@ class GatewayService:
             server = FlightServer(self.endpoint.flight, door, self._settings.gateway, certificate)
             try:
                 on_start()
-                uvicorn.run("lakehouse.serving.gateway.service:app", factory=True, **self._options)
+                if self._options["workers"] == 1:  # in this process, by the same door
+                    uvicorn.run(_app(door, self._workspace, self._settings), **self._options)
+                else:
+                    uvicorn.run("lakehouse.serving.gateway.service:app", factory=True, **self._options)
             finally:
                 server.close()
 
 
 def app() -> FastAPI:
-    """Return the application of one process; called by uvicorn."""
+    """Return the application of one process of several; called by uvicorn."""
     workspace = Workspace.find()
     settings = Settings.load(workspace)
     held = ExitStack()
@@ -88,7 +92,11 @@ def app() -> FastAPI:
         with held:
             yield
 
-    return make_app(door, Details(workspace), settings.gateway, lambda: Push.of(workspace).url, until_closed)
+    return _app(door, workspace, settings, until_closed)
+
+
+def _app(door: Door, workspace: Workspace, settings: Settings, lifespan: Any = None) -> FastAPI:
+    return make_app(door, Details(workspace), settings.gateway, lambda: Push.of(workspace).url, lifespan)
 
 
 def _last_ports(workspace: Workspace) -> tuple[int | None, int | None]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 
 from lakehouse.catalog import Kafka
-from lakehouse.errors import SettingsError
 from lakehouse.serving.push.endpoint import Endpoint
 from lakehouse.settings import Settings
 from lakehouse.sources.kafka import ensure_topic
@@ -21,15 +20,11 @@ from lakehouse.stack.state import StackState
 from lakehouse.storage.hot import declare
 from lakehouse.workspace import Workspace
 
-from ..errors import BenchError
-from ..process import Process, module
+from ..process import Process, module, processor_seconds, until
 from .ages import Ages
 from .rows import COLUMNS, FEED, PARTITIONS
 
 _CROWDS = 2  # processes that hold the clients
-_PATIENCE = 60.0
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,7 @@ class Trial:
 
     def _processor(self) -> dict[str, float]:
         """Return the processor time that each part used so far, in seconds."""
-        return {part: sum(_seconds(pid) for pid in pids) for part, pids in self._parts.items()}
+        return {part: sum(processor_seconds(pid) for pid in pids) for part, pids in self._parts.items()}
 
 
 @contextmanager
@@ -150,12 +145,12 @@ def trial(name: str, workspace: Workspace) -> Iterator[Trial]:
         producer.next("writing")
         if name == "push":
             service = stack.enter_context(process("jobs", "run", "--lane", "push"))
-            url, token = _until(lambda: _push(workspace), service)
+            url, token = until(lambda: _push(workspace), service)
         else:
             port = choose(set())
             service = stack.enter_context(process("bench.push.panel_page", root, str(port)))
             url, token = f"http://{LOOPBACK}:{port}", ""
-            _until(lambda: _answers(f"{url}/live?first=0&end=1"), service)
+            until(lambda: _answers(f"{url}/live?first=0&end=1"), service)
         crowds = []
         for number in range(_CROWDS):
             crowds.append(stack.enter_context(process("bench.push.clients", name, url, str(number), str(_CROWDS))))
@@ -173,27 +168,3 @@ def _push(workspace: Workspace) -> tuple[str, str]:
 def _answers(url: str) -> None:
     with urllib.request.urlopen(url, timeout=5) as answer:
         answer.read()
-
-
-def _until(ready: Callable[[], T], service: Process) -> T:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return ready()
-        except (OSError, SettingsError) as error:
-            if time.monotonic() > deadline or not psutil.pid_exists(service.pid):
-                raise BenchError("A service did not answer in time.") from error
-        time.sleep(0.2)
-
-
-def _seconds(pid: int) -> float:
-    """Return the processor time of a process and its children, in seconds."""
-    root = psutil.Process(pid)
-    total = 0.0
-    for process in [root, *root.children(recursive=True)]:
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system
-    return total

@@ -15,7 +15,7 @@ from deltalake import write_deltalake
 from lakehouse.errors import QueryFailedError, QueryRefusedError
 from lakehouse.serving import query as module
 from lakehouse.serving import tables
-from lakehouse.serving.pushdown import predicate
+from lakehouse.serving.pushdown import given, predicate
 from lakehouse.serving.query import QueryResult, run_query
 from lakehouse.serving.sandbox import sandbox
 from lakehouse.serving.statement import check
@@ -414,9 +414,7 @@ TYPES = {"id": "long", "carrier": "string", "day": "date", "hour": "timestamp", 
     ],
 )
 def test_plain_conditions_reach_the_reader(where: str, pushed: str | None) -> None:
-    connection = duckdb.connect()
-    statement = check(f"SELECT count(*) FROM silver.flights f WHERE {where}", KNOWN, connection)
-    connection.close()
+    statement = check(f"SELECT count(*) FROM silver.flights f WHERE {where}", KNOWN)
     assert predicate(statement.filters["silver.flights"], TYPES) == pushed
 
 
@@ -449,14 +447,91 @@ def test_only_the_columns_asked_for_are_read(lake: Path, monkeypatch: pytest.Mon
     read: list[list[str]] = []
 
     class Spy(Scan):
-        def __init__(self, table: object, columns: list[str], predicate: str | None) -> None:
+        def __init__(self, table: object, columns: list[str], *known: object) -> None:
             read.append(columns)
-            super().__init__(table, columns, predicate)  # type: ignore[arg-type]
+            super().__init__(table, columns, *known)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tables, "Scan", Spy)
     ask(lake, "SELECT f.carrier, max(DELAY) FROM flights f WHERE id > 5 GROUP BY 1")
     ask(lake, "SELECT count(*) FROM flights")
-    assert read == [["id", "carrier", "Delay"], ["id"]]
+    ask(lake, "SELECT carrier FROM airlines a WHERE EXISTS (SELECT * FROM flights f WHERE f.carrier = a.carrier)")
+    assert read == [["id", "carrier", "Delay"], ["id"], ["carrier"], ["carrier"]]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXISTS (SELECT DISTINCT * FROM flights OFFSET 1)",
+        "EXISTS (SELECT * FROM flights INTERSECT SELECT * FROM flights)",
+        "EXISTS (SELECT COLUMNS('id') FROM flights)",
+        "EXISTS (SELECT *, 1 FROM flights)",
+        "id IN (SELECT * FROM flights)",
+        "EXISTS (SELECT * FROM (SELECT * FROM flights))",
+    ],
+)
+def test_a_star_whose_columns_matter_is_all_of_them(sql: str) -> None:
+    assert check(f"SELECT 1 FROM airlines WHERE {sql}", KNOWN).columns is None
+
+
+@pytest.mark.parametrize(
+    ("sql", "pushed"),
+    [
+        ("flights f, airlines a WHERE f.id = 5", {"silver.flights": '"id" = 5'}),
+        ("flights f LEFT JOIN airlines a ON f.carrier = a.carrier WHERE f.id = 5", {"silver.flights": '"id" = 5'}),
+        ("airlines a FULL JOIN flights f USING (carrier) WHERE id = 5", {"silver.flights": '"id" = 5'}),
+        ("airlines a JOIN (flights f CROSS JOIN range(3) r) ON true WHERE f.id = 5", {"silver.flights": '"id" = 5'}),
+        ("airlines a ANTI JOIN flights f USING (carrier) WHERE carrier = 'AA'", {}),
+        ("airlines a SEMI JOIN flights f USING (carrier) WHERE a.id = 5", {}),
+        ("airlines a ASOF JOIN flights f ON a.id >= f.id WHERE f.id = 5", {}),
+        ("airlines a POSITIONAL JOIN flights f WHERE f.id = 5", {}),
+        ("flights TABLESAMPLE 10% WHERE id = 5", {}),
+        ("flights f, airlines a WHERE a.id = 5", {}),
+        ("flights f, flights g WHERE f.id = 5", {}),
+        ("flights f WHERE day < DATE '2013-01-31' + INTERVAL 1 MONTH", {"silver.flights": "\"day\" < DATE '2013-02-28'"}),
+        ("flights f WHERE day > DATE '2013-03-01' - INTERVAL '1' DAY", {"silver.flights": "\"day\" > DATE '2013-02-28'"}),
+        ("flights f WHERE day = DATE '2012-02-29' + INTERVAL '1' YEAR", {"silver.flights": "\"day\" = DATE '2013-02-28'"}),
+        ("flights f WHERE day < DATE '2013-01-31' + INTERVAL '1.5' MONTH", {}),
+        ("flights f WHERE day < DATE '2013-01-31' + INTERVAL 5 HOUR", {}),
+        ("flights f WHERE day < DATE '9999-12-31' + INTERVAL 1 DAY", {}),
+    ],
+)
+def test_conditions_on_joined_tables_and_on_days_plus_intervals_reach_the_reader(sql: str, pushed: dict[str, str]) -> None:
+    filters = check(f"SELECT 1 FROM {sql}", KNOWN).filters
+    found = {name: text for name, x in filters.items() if name == "silver.flights" and (text := predicate(x, TYPES))}
+    assert found == pushed
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT count(*), sum(id) FROM flights f, airlines a WHERE f.carrier = a.carrier AND id BETWEEN 9 AND 99 AND name > 'A'",
+        "SELECT count(*), count(name) FROM airlines a RIGHT JOIN flights f ON f.carrier = a.carrier WHERE id > 900 AND name > 'A'",
+        "SELECT count(*), count(id) FROM airlines a LEFT JOIN flights f ON f.carrier = a.carrier AND id < 3 WHERE id = 1",
+        "SELECT count(*) FROM airlines a FULL JOIN flights f USING (carrier) WHERE carrier = 'AA'",
+        "SELECT count(*) FROM airlines a ANTI JOIN (FROM flights WHERE id < 1) f USING (carrier) WHERE carrier > 'A'",
+        "SELECT count(*) FROM flights WHERE day < DATE '2013-01-31' + INTERVAL 1 MONTH",
+        "SELECT count(*) FROM airlines a WHERE NOT EXISTS (SELECT * FROM flights f WHERE f.carrier = a.carrier AND id > 990)",
+    ],
+)
+def test_what_is_pushed_through_joins_changes_no_answer(lake: Path, monkeypatch: pytest.MonkeyPatch, sql: str) -> None:
+    pushed = ask(lake, sql).rows()
+    monkeypatch.setattr(tables, "predicate", lambda *_: None)
+    assert pushed == ask(lake, sql).rows()
+
+
+def test_parameters_reach_the_reader() -> None:
+    named = check(
+        "FROM flights WHERE id = $id AND carrier IN ($a, 'UA') AND hour < $until AND day > $day", KNOWN, with_parameters=True
+    )
+    values = {"id": 5, "a": "o'neil", "until": "2013-02-01", "day": date(2013, 1, 1)}
+    assert predicate(given(named.filters["silver.flights"], values), TYPES) == (
+        "\"id\" = 5 AND (\"carrier\" = 'o''neil' OR \"carrier\" = 'UA') "
+        "AND \"hour\" < arrow_cast('2013-02-01T00:00:00Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    )
+    numbered = check("FROM flights WHERE id = ? AND carrier = ?", KNOWN, with_parameters=True)
+    assert predicate(given(numbered.filters["silver.flights"], [7, "AA"]), TYPES) == '"id" = 7 AND "carrier" = \'AA\''
+    for strange in (True, 1.5, None, [1]):
+        assert given(numbered.filters["silver.flights"], [strange, strange]) == ()
 
 
 def test_the_answer_is_arrow(lake: Path) -> None:

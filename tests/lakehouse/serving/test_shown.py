@@ -74,6 +74,9 @@ class _Table:
     def scan(self, columns: Any, conditions: Any) -> pa.Table:
         return self._rows.select(columns)
 
+    def scan_only(self, columns: Any, own: Any, conditions: Any) -> None:
+        """What is in memory is not filtered."""
+
 
 def rows() -> list[dict[str, Any]]:
     rng = random.Random(7)

@@ -98,8 +98,6 @@ def test_a_view_counts_what_the_policy_reads(folder: Path) -> None:
 
 
 def _conditions(text: str) -> tuple[object, ...]:
-    from lakehouse.serving.sandbox import sandbox
     from lakehouse.serving.statement import check
 
-    with sandbox() as connection:
-        return check(f"FROM silver.flights WHERE {text}", ["silver.flights"], connection).filters["silver.flights"]
+    return check(f"FROM silver.flights WHERE {text}", ["silver.flights"]).filters["silver.flights"]

@@ -14,7 +14,6 @@ from arro3.core import Table
 from lakehouse.errors import QueryFailedError
 from lakehouse.serving.gateway.cache import Answer, Cache
 from lakehouse.serving.query import QueryResult
-from lakehouse.serving.sandbox import sandbox
 from lakehouse.serving.statement import check
 
 NOWHERE = valkey.Valkey(port=9, socket_connect_timeout=0.1)
@@ -76,8 +75,7 @@ def test_without_valkey_nothing_is_kept() -> None:
 
 def test_what_is_the_same_query_and_what_may_change() -> None:
     def digest(sql: str) -> tuple[str, bool]:
-        with sandbox() as connection:
-            found = check(sql, ["silver.flights"], connection, with_parameters=True)
+        found = check(sql, ["silver.flights"], with_parameters=True)
         return found.digest, found.is_stable
 
     same = digest("SELECT id, carrier FROM silver.flights WHERE id < 5")

@@ -1,0 +1,5 @@
+"""Sales, as a feed would bring them."""
+
+from lakehouse.catalog import Kafka, bronze
+
+sales = bronze("sales", source=Kafka("sales"))
