@@ -21,9 +21,12 @@ from arro3.core import RecordBatchReader, Table
 
 from lakehouse.errors import QueryFailedError, QueryRefusedError, QueryTooLargeError, TidemillError
 from lakehouse.serving.pushdown import Condition, given
-from lakehouse.serving.sandbox import MEMORY, Cancel, Late, quoted, sandbox, within
+from lakehouse.serving.sandbox import MEMORY, Cancel, Late, Sandboxes, quoted, within
 from lakehouse.serving.statement import Statement, check, sql_message
 from lakehouse.serving.tables import Location, Source, lake
+
+ONCE = Sandboxes(0)
+"""What is computed in a sandbox that nobody uses again."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def answer(
     max_bytes: int | None = None,
     remembered: Remembered | None = None,
     cancel: Cancel | None = None,
-    open_sandbox: Callable[[], duckdb.DuckDBPyConnection] = sandbox,
+    sandboxes: Sandboxes = ONCE,
 ) -> QueryResult:
     """Answer one SELECT.
 
@@ -144,7 +147,7 @@ def answer(
         max_bytes: Bytes of files that it may read, about; ``None``: any number.
         remembered: What knows answers that were given before.
         cancel: What gives it up before.
-        open_sandbox: Opens a DuckDB that nobody used.
+        sandboxes: What it is computed in; one that is used once when left out.
 
     Raises:
         QueryRefusedError: The text is not one SELECT over known tables.
@@ -156,7 +159,7 @@ def answer(
     if unread := set(versions or {}) - set(statement.tables):
         raise QueryRefusedError(f"A version of {', '.join(sorted(unread))} is given, but the query does not read it.")
     filters = {name: given(found, parameters) for name, found in statement.filters.items()}
-    late = Late(open_sandbox)
+    late = Late(sandboxes)
 
     def work() -> QueryResult:
         names = statement.tables

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 import duckdb
+
+from lakehouse.serving.pool import Pool
 
 MEMORY = "1GiB"
 _GRACE = 2.0  # seconds that an interrupted query gets to notice
@@ -32,7 +33,7 @@ def sandbox() -> duckdb.DuckDBPyConnection:
             "temp_directory": "",
         }
     )
-    connection.execute("SET TimeZone = 'UTC'; SET lock_configuration = true")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'; SET lock_configuration = true")  # global: of its cursors, too
     return connection
 
 
@@ -43,55 +44,52 @@ def own() -> duckdb.DuckDBPyConnection:
     return sandbox()
 
 
-class Spares:
-    """Sandboxes that are open before somebody needs one; each is used once, by one query. Safe to share between threads."""
+class Sandboxes:
+    """Sandboxes that are used again, each by one query at a time: opening one takes long. Safe to share between threads.
 
-    def __init__(self, count: int) -> None:
-        """Open some, in a thread of its own.
+    A query gets a connection of its own to one. What it is given is known to that connection alone, and goes with it.
+    """
+
+    def __init__(self, most: int) -> None:
+        """Open none yet.
 
         Args:
-            count: How many wait.
+            most: How many are kept for later.
         """
-        self._waiting: queue.Queue[duckdb.DuckDBPyConnection] = queue.Queue(count)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._fill, name="spare-sandboxes", daemon=True)
-        self._thread.start()
+        self._pool = Pool(lambda _: sandbox(), lambda used: used.close(), most)
 
-    def __call__(self) -> duckdb.DuckDBPyConnection:
-        """Return one that nobody used."""
+    def take(self) -> duckdb.DuckDBPyConnection:
+        """Return one that nobody uses."""
+        return self._pool.take("")[0]
+
+    def give_back(self, used: duckdb.DuckDBPyConnection) -> None:
+        """Keep one for the next query, if it still works."""
         try:
-            return self._waiting.get_nowait()
-        except queue.Empty:
-            return sandbox()
+            with used.cursor() as connection:
+                connection.execute("SELECT 1")
+        except duckdb.Error:
+            used.close()
+        else:
+            self._pool.give("", used)
 
     def close(self) -> None:
         """Close those that wait."""
-        self._closed.set()
-        while self._thread.is_alive():
-            self._drain()
-            self._thread.join(0.05)
-        self._drain()
-
-    def _fill(self) -> None:
-        while not self._closed.is_set():
-            self._waiting.put(sandbox())
-
-    def _drain(self) -> None:
-        while not self._waiting.empty():
-            self._waiting.get_nowait().close()
+        self._pool.close()
 
 
 class Late:
-    """A sandbox that is opened when it is first needed, for who looks first whether the answer is known."""
+    """A connection to a sandbox that is opened when it is first needed, for who looks first whether the answer is known."""
 
-    def __init__(self, open_sandbox: Callable[[], duckdb.DuckDBPyConnection] = sandbox) -> None:
-        self._open = open_sandbox
+    def __init__(self, sandboxes: Sandboxes) -> None:
+        self._sandboxes = sandboxes
+        self._sandbox: duckdb.DuckDBPyConnection | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def __call__(self) -> duckdb.DuckDBPyConnection:
         """Return it; for one thread."""
         if self._connection is None:
-            self._connection = self._open()
+            self._sandbox = self._sandboxes.take()
+            self._connection = self._sandbox.cursor()
         return self._connection
 
     def interrupt(self) -> None:
@@ -101,8 +99,9 @@ class Late:
 
     def close(self) -> None:
         """Let go of it."""
-        if self._connection is not None:
+        if self._connection is not None and self._sandbox is not None:
             self._connection.close()
+            self._sandboxes.give_back(self._sandbox)
 
 
 def quoted(name: str) -> str:

@@ -37,6 +37,9 @@ _TABLE_FUNCTIONS = {"unnest", "range", "generate_series", "json_each", "json_tre
 # Functions that reach past the rows: the process, its settings and log, other SQL texts, sequences.
 _DENIED_FUNCTIONS = {
     "current_setting",
+    "current_connection_id",
+    "current_query_id",
+    "current_transaction_id",
     "currval",
     "getenv",
     "getvariable",
@@ -47,7 +50,9 @@ _DENIED_FUNCTIONS = {
     "nextval",
     "query",
     "query_table",
+    "setval",
     "sleep_ms",
+    "txid_current",
     "write_log",
 }
 

@@ -17,12 +17,9 @@ from lakehouse.security.keys import mask_key
 from lakehouse.serving.gateway.cache import Cache
 from lakehouse.serving.gateway.endpoint import trusted
 from lakehouse.serving.gateway.gateway import Gateway
-from lakehouse.serving.sandbox import Spares
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import Objects
 from lakehouse.workspace import Workspace
-
-_SPARES = 2
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,8 @@ def opened(workspace: Workspace, settings: Settings) -> Iterator[Door]:
         def keyring() -> Keyring:
             return Keyring(workspace, settings, control)
 
-        with closing(Audit(control, objects)) as audit, closing(Spares(_SPARES)) as spares, client:
+        with closing(Audit(control, objects)) as audit, client:
             cache = Cache(client, settings.gateway.cache_seconds) if settings.gateway.cache_seconds else None
-            gateway = Gateway(workspace, settings, audit, mask_key(workspace), cache, lambda: keyring().reveal, spares)
+            gateway = Gateway(workspace, settings, audit, mask_key(workspace), cache, lambda: keyring().reveal)
             with closing(gateway):
                 yield Door(gateway, Identity(oidc), issuer)

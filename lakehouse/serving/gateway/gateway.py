@@ -9,8 +9,6 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-import duckdb
-
 from lakehouse.clients import postgres_dsn
 from lakehouse.errors import AuthenticationError, UnknownNameError
 from lakehouse.livetables import served_tables
@@ -25,7 +23,7 @@ from lakehouse.serving.held import Holding
 from lakehouse.serving.hot import HotSource, HotStore, no_versions
 from lakehouse.serving.query import QueryResult, answer
 from lakehouse.serving.revealed import Reveal
-from lakehouse.serving.sandbox import Cancel, sandbox
+from lakehouse.serving.sandbox import Cancel, Sandboxes
 from lakehouse.serving.statement import fingerprint
 from lakehouse.serving.tables import GuardedSource, Recent, lake, lake_locator
 from lakehouse.settings import Settings
@@ -66,7 +64,7 @@ class Gateway:
         master: bytes,
         cache: Cache | None = None,
         reveal: Callable[[], Reveal] | None = None,
-        open_sandbox: Callable[[], duckdb.DuckDBPyConnection] = sandbox,
+        sandboxes: Sandboxes | None = None,
     ) -> None:
         """Open the door.
 
@@ -77,7 +75,7 @@ class Gateway:
             master: The secret that keys of masks are made of.
             cache: Answers that were given before; ``None``: none are kept.
             reveal: Returns what opens what is sealed.
-            open_sandbox: Opens a DuckDB that nobody used.
+            sandboxes: What answers are computed in.
 
         Raises:
             PolicyError: The policy is missing or wrong.
@@ -90,7 +88,7 @@ class Gateway:
         self._lake = Holding(recent, settings.gateway.hold_mb * 1_000_000)
         self._cache = cache
         self._reveal = reveal
-        self._open_sandbox = open_sandbox
+        self._sandboxes = sandboxes or Sandboxes(settings.gateway.at_once)
         self._tables: tuple[float, list[str]] = (-inf, [])
         dsn = postgres_dsn(settings)
         self._hot = HotStore(dsn, settings.gateway.at_once)
@@ -101,8 +99,9 @@ class Gateway:
         audit.record({"kind": "policy", "policy": self._policy.version})
 
     def close(self) -> None:
-        """Let go of the hot store."""
+        """Let go of the hot store, and of what answers were computed in."""
         self._hot.close()
+        self._sandboxes.close()
 
     @property
     def policy(self) -> Policy:
@@ -161,7 +160,7 @@ class Gateway:
                 max_bytes=self._max_bytes,
                 remembered=Remembered(self._cache, user.tenant, views, read) if self._cache else None,
                 cancel=cancel,
-                open_sandbox=self._open_sandbox,
+                sandboxes=self._sandboxes,
             )
         except Exception as error:
             self._audit.record({**entry, **_accessed(views, read), "outcome": type(error).__name__})
