@@ -14,7 +14,6 @@ from lakehouse.catalog import Bronze, Json, silver
     event_time="sold_at",
     watermark="1 day",
     future="1 hour",
-    pii=["customer"],
 )
 def sales(records: Annotated[DataFrame, Bronze("sales")]) -> DataFrame:
     """Each sale."""

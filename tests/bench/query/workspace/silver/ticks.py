@@ -14,7 +14,6 @@ from lakehouse.catalog import Bronze, Json, silver
     event_time="at",
     watermark="1 day",
     future="1 hour",
-    pii=["account"],
 )
 def ticks(records: Annotated[DataFrame, Bronze("ticks")]) -> DataFrame:
     """Each tick."""
