@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from lakehouse.clients import delta_rs
 from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
 
@@ -47,7 +48,7 @@ def _dataset(workspace: Workspace) -> Iterator[Ask]:
     def ask(sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect() as connection:
             for table in TABLES:
-                there = DeltaTable(uri(settings, "seen", table), storage_options=settings.s3_storage_options)
+                there = DeltaTable(uri(settings, "seen", table), storage_options=delta_rs(settings))
                 connection.register(table, there.to_pyarrow_dataset())
             return connection.execute(sql).fetchall()
 
@@ -64,7 +65,7 @@ def _stream(workspace: Workspace) -> Iterator[Ask]:
     names = [f"reference.{table}" for table in TABLES]
 
     def locate(name: str) -> Location:
-        return Location(uri(settings, "seen", name.partition(".")[2]), settings.s3_storage_options)
+        return Location(uri(settings, "seen", name.partition(".")[2]), delta_rs(settings))
 
     yield lambda sql: run_query(sql, names, locate, limit=1_000_000).rows()
 

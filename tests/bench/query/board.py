@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
+from lakehouse.clients import delta_rs
 from lakehouse.settings import Settings
 
 from .people import SHOPS
@@ -60,7 +61,7 @@ def _days(first: int, count: int) -> Any:
 
 def _write(settings: Settings, rows: Any) -> None:
     uri = f"s3://{settings.s3.bucket}/gold/sales_by_day"
-    write_deltalake(uri, rows, mode="append", storage_options=settings.s3_storage_options)
+    write_deltalake(uri, rows, mode="append", storage_options=delta_rs(settings))
 
 
 def fill(settings: Settings) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
 
+from lakehouse.clients import delta_rs
 from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
 
@@ -80,7 +81,7 @@ def load(workspace: Workspace, settings: Settings) -> None:
                 schema = pa.schema([pa.field(x.name, _plain(x.type)) for x in file.schema_arrow])
                 batches: Iterator[Any] = (batch.cast(schema) for batch in file.iter_batches(200_000))
                 data = pa.RecordBatchReader.from_batches(schema, batches)
-                write_deltalake(uri(settings, folder, table), data, storage_options=settings.s3_storage_options)
+                write_deltalake(uri(settings, folder, table), data, storage_options=delta_rs(settings))
 
 
 def uri(settings: Settings, folder: str, table: str) -> str:
