@@ -235,6 +235,10 @@ class FastLane:
         for name in ("_record", *spec.keys, spec.sequence_by):
             if name not in columns:
                 raise DeclarationError(f"{spec.full_name} does not select {name}.")
+        if ingest.personal and (odd := sorted({*spec.keys, spec.sequence_by} & set(ingest.personal.sealed))):
+            raise DeclarationError(
+                f"{spec.full_name}: rows cannot be told apart by {odd}, which is sealed, and never twice the same."
+            )
         kind = rows.schema[spec.sequence_by].dataType.typeName()
         if kind not in _SEQUENCES:
             raise DeclarationError(

@@ -124,10 +124,11 @@ class Owner:
             self._validation.start()
 
     def _validate_quietly(self) -> None:
-        """Validate, and carry the audit log; what goes wrong is shown with the tables, and the next cadence tries again."""
+        """Validate, carry the audit log, let keys expire; what goes wrong is shown with the tables, and tried again next time."""
         try:
             self.validate()
             self._trail.carry()
+            self._context.protector.expire()
             self._context.control.say("quality", "running")
         except Exception as error:  # a validation that fails must not stop the tables
             self._context.control.say("quality", "paused", f"{type(error).__name__}: {error}")

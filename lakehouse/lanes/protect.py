@@ -46,7 +46,7 @@ class Protector:
         self._spark = spark
         self._control = control
         self._guard = threading.Lock()
-        self._open = False
+        self._keyring: Keyring | None = None
 
     def of(self, spec: TableSpec) -> Protection | None:
         """Return how a feed's personal data is protected; ``None`` when it has none.
@@ -61,12 +61,15 @@ class Protector:
         if spec.personal is None:
             return None
         with self._guard:
-            if not self._open:
-                self._open_keyring()
-                self._open = True
+            self._keyring = self._keyring or self._opened()
         return Protection(spec, spec.personal)
 
-    def _open_keyring(self) -> None:
+    def expire(self) -> None:
+        """Destroy the keys of the quarantine whose time is over, where a feed has needed keys."""
+        if self._keyring is not None:
+            self._keyring.expire_quarantine()
+
+    def _opened(self) -> Keyring:
         keyring = Keyring(self._workspace, self._settings, self._control)
         with closing(Audit(self._control, Objects(self._settings))) as audit:
             audit.record({"kind": "keys", "what": "opened", "by": self._spark.sparkContext.appName})
@@ -75,6 +78,7 @@ class Protector:
         jvm.io.tidemill.Keyring.open(*postgres_jdbc(self._settings), keyring.for_jvm())
         for name, kind in _FUNCTIONS.items():
             self._spark.udf.registerJavaFunction(_name(name), f"io.tidemill.{name}", kind)
+        return keyring
 
 
 class Protection:

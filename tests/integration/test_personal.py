@@ -8,14 +8,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 import pytest
 from guests import BRONZE, SILVER, SUITE, booking
 from lakes import Lake
 
-from lakehouse.errors import KeyringError, QueryRefusedError, UnknownNameError
+from lakehouse.deadletter.envelope import RECORD
+from lakehouse.errors import DeclarationError, KeyringError, QueryRefusedError, UnknownNameError
 from lakehouse.forgetting import forget
+from lakehouse.lanes.fast import FastLane
 from lakehouse.lanes.judge import SEALED
+from lakehouse.livetables import live_tables
 from lakehouse.security.audit import Audit
 from lakehouse.security.keyring import Keyring
 from lakehouse.security.pii import payload_place, place
@@ -208,11 +210,36 @@ def test_what_nobody_owns_is_unreadable_after_some_days(bookings: Bookings) -> N
     assert lake.run_once() == {}
     (letter,) = bookings.letters()
     assert bookings.open(letter) == b"\xff not JSON: ada@example.org"
-    with psycopg.connect(lake.settings.require("postgres"), autocommit=True) as connection:
-        connection.execute("UPDATE tidemill.subject_key SET created_at = now() - interval '31 days'")
-    bookings.keyring.expire_quarantine()
+    context = lake.context()
+    try:
+        context.protector.of(lake.catalog.ingest(lake.feed))
+        lake.control.run("UPDATE tidemill.subject_key SET created_at = now() - interval '31 days'")
+        context.protector.expire()  # as the lane does now and then
+    finally:
+        context.lease.release()
     assert bookings.open(letter) is None
     assert bookings.keyring.reveal([bookings.rows()["b1"]["name"]], bookings.place("name")) == ["Zoë ada@example.org"]
+
+
+LIVE = """
+from typing import Annotated
+from pyspark.sql import DataFrame
+from lakehouse.catalog import Silver
+from lakehouse.livetables import live
+
+@live("{feed}", keys=["name"], sequence_by="at", retention="1 day", window="1 hour")
+def {feed}(rows: Annotated[DataFrame, Silver("{feed}")]) -> DataFrame:
+    return rows.select("_record", "name", "at")
+"""
+
+
+def test_a_live_table_is_not_keyed_by_what_is_sealed(bookings: Bookings) -> None:
+    lake = bookings.lake
+    lake.write("live", LIVE.format(feed=lake.feed))
+    tables = live_tables(lake.workspace, lake.catalog)
+    lane = FastLane(lake.workspace, lake.settings, lake.catalog, tables, lake.spark, lake.control)
+    with pytest.raises(DeclarationError, match=r"told apart by \['name'\], which is sealed"):
+        lane.rows(tables[lake.feed], lake.spark.createDataFrame([], RECORD), {})
 
 
 def test_a_database_that_went_away_is_found_again(bookings: Bookings) -> None:
