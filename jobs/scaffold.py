@@ -18,7 +18,7 @@ from lakehouse.workspace import MARKER, Workspace
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _FOLDERS = (*LAYERS, "live", "replay", "expectations/silver", "expectations/gold", "notebooks", "apps", "tests")
-_REPLAYERS = ("flights", "weather")
+_REPLAYERS = ("bookings", "flights", "weather")
 
 TEMPLATE = "template"
 """Name of the page to copy; it is not served."""

@@ -220,7 +220,7 @@ def test_flights_through_kafka_equal_pandas_on_the_files(
         lake.feed = feed
         assert lake.verify() == []
     assert lake.account().in_flight == 0
-    for feed in ("flights", "weather"):  # the servers are shared, and these are the names of the reference workspace
+    for feed in ("bookings", "flights", "weather"):  # the servers are shared, and these are the names of the reference workspace
         delete_topic(lake.settings, feed)
 
 

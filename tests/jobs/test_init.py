@@ -23,7 +23,7 @@ def test_the_reference_tables_load_from_the_new_workspace(tmp_path: Path, catalo
     for spec in found:
         if spec.suite:
             assert load(made, spec.suite).rules
-    assert {file.stem for file in (made.tables / "replay").iterdir()} == {"flights", "weather"}
+    assert {file.stem for file in (made.tables / "replay").iterdir()} == {"bookings", "flights", "weather"}
 
 
 def test_each_table_and_suite_is_there_unchanged(tmp_path: Path, reference_workspace: Workspace) -> None:

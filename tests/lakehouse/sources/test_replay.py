@@ -133,7 +133,7 @@ def test_a_feed_of_the_workspace_is_replayed_into_its_topic(
 
 
 def test_a_feed_without_a_replayer_lists_those_that_have_one(reference_workspace: Workspace) -> None:
-    with pytest.raises(UnknownNameError, match="replayers: flights, weather"):
+    with pytest.raises(UnknownNameError, match="replayers: bookings, flights, weather"):
         replayer(reference_workspace, "trains")
-    with pytest.raises(UnknownNameError, match="replayers: flights, weather"):
+    with pytest.raises(UnknownNameError, match="replayers: bookings, flights, weather"):
         replayer(reference_workspace, "encode")
