@@ -26,8 +26,9 @@ def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setenv("TIDEMILL_WORKSPACE", str(tmp_path))
     names: list[str] = []
 
-    def up(workspace: Workspace, report: Report) -> list[ServerStatus]:
+    def up(workspace: Workspace, report: Report, secure: bool | None) -> list[ServerStatus]:
         assert workspace.root == tmp_path.resolve()
+        report("kafka", {None: "as before", True: "secure", False: "plain"}[secure])
         report("kafka", "starting")
         report("kafka", "ready on 127.0.0.1:20001")
         return SERVERS
@@ -73,3 +74,10 @@ def test_an_external_broker_needs_no_jars(monkeypatch: pytest.MonkeyPatch, fetch
     monkeypatch.setenv("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", "broker.example:9092")
     assert CliRunner().invoke(app, ["up"]).exit_code == 0
     assert fetched == []
+
+
+@pytest.mark.parametrize(("options", "said"), [([], "as before"), (["--secure"], "secure"), (["--plain"], "plain")])
+def test_how_servers_speak_is_passed_on(options: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["up", *options])
+    assert result.exit_code == 0
+    assert f"kafka: {said}" in result.stderr
