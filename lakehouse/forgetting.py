@@ -103,13 +103,13 @@ def _traces(workspace: Workspace, settings: Settings, catalog: Catalog, keyring:
     for name in [*tables, *live]:
         source: Source = (open_hot if name in live else open_lake)(name, None)
         columns = [column for column in source.columns if column in sealed]
-        traces = [
-            (len(rows), sum(x is not None for x in keyring.reveal([value for (value,) in rows], sealed[column])))
-            for column in columns
-            if (rows := _rows(source, [column], f"split_part({quoted(column)}, '.', 1)", ids)) is not None
-        ]
-        if traces:
-            yield Trace(name, max(found for found, _ in traces), max(readable for _, readable in traces))
+        found = readable = 0
+        for column in columns:
+            values = [value for (value,) in _rows(source, [column], f"split_part({quoted(column)}, '.', 1)", ids)]
+            found = max(found, len(values))
+            readable = max(readable, sum(x is not None for x in keyring.reveal(values, sealed[column])))
+        if columns:
+            yield Trace(name, found, readable)
 
 
 def _personal_feeds(catalog: Catalog) -> list[TableSpec]:

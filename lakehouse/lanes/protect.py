@@ -168,7 +168,10 @@ class Protection:
     def _sealed(self, record: dict[str, Column]) -> dict[str, Column]:
         """Return the columns of a record whose payload is sealed."""
         text = record["value"].cast("string")
-        named = [F.nullif(F.trim(F.get_json_object(text, f"$['{x}']")), F.lit("")) for x in self._names]
+        named = [
+            F.nullif(F.trim(F.get_json_object(text, f"$['{x}']")), F.lit(""))
+            for x in (self._personal.tenant, self._personal.subject)
+        ]
         known = named[0].isNotNull() & named[1].isNotNull()
         day = F.concat(F.lit("quarantine "), F.date_format(F.current_timestamp(), "yyyy-MM-dd"))
         tenant = F.when(known, named[0]).otherwise(F.lit(QUARANTINE))
@@ -187,10 +190,6 @@ class Protection:
             "headers": headers,
             "payload_key_id": _call("SubjectKey", tenant, subject),
         }
-
-    @property
-    def _names(self) -> tuple[str, str]:
-        return self._personal.tenant, self._personal.subject
 
 
 def _name(function: str) -> str:

@@ -10,7 +10,12 @@ import base64
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
+
+import tink
+from tink import KeysetHandle, TinkError, aead, daead, prf, proto_keyset_format, secret_key_access
+from tink.proto import tink_pb2
 
 from lakehouse.control import Control
 from lakehouse.errors import KeyringError
@@ -18,9 +23,6 @@ from lakehouse.security.master import master_aead
 from lakehouse.security.pii import sealed_by
 from lakehouse.settings import Settings
 from lakehouse.workspace import Workspace
-
-if TYPE_CHECKING:
-    from tink import KeysetHandle, aead
 
 QUARANTINE = ""
 """The tenant of records of which nobody can say whose they are."""
@@ -61,8 +63,6 @@ class Keyring:
         Raises:
             KeyringError: The master key is not there, or is another one.
         """
-        from tink import aead, daead, prf
-
         for primitive in (aead, daead, prf):
             primitive.register()
         self._file = workspace.state / "master.key"
@@ -74,9 +74,6 @@ class Keyring:
         self._root = self._open_root(master_aead(uri, self._file), uri)
 
     def _open_root(self, master: aead.Aead, uri: str) -> KeysetHandle:
-        import tink
-        from tink import TinkError, aead, proto_keyset_format
-
         stored = self._control.run("SELECT keyset FROM tidemill.workspace_key")
         if not stored:
             fresh = tink.new_keyset_handle(aead.aead_key_templates.AES256_GCM)
@@ -99,8 +96,6 @@ class Keyring:
 
     def for_jvm(self) -> bytes:
         """Return the workspace's keyset in the clear, for the driver's JVM alone."""
-        from tink import proto_keyset_format, secret_key_access
-
         keyset: bytes = proto_keyset_format.serialize(self._root, secret_key_access.TOKEN)
         return keyset
 
@@ -162,13 +157,8 @@ class Keyring:
         return count
 
     def _rotate_tenant(self, tenant: str, wrap: bytes) -> int:
-        from tink import aead, proto_keyset_format
-
-        bound = f"tenant {tenant}".encode()
-        root = self._root.primitive(aead.Aead)
-        old = proto_keyset_format.parse_encrypted(wrap, root, bound)
-        new = _with_new_version(old)
-        wrapped = proto_keyset_format.serialize_encrypted(new, root, bound)
+        new = _with_new_version(self._of_tenant(tenant, wrap))
+        wrapped = proto_keyset_format.serialize_encrypted(new, self._root.primitive(aead.Aead), _bound(tenant))
         self._control.run("UPDATE tidemill.tenant_key SET wrap = %s WHERE tenant = %s", (wrapped, tenant))
         key, count, last = new.primitive(aead.Aead), 0, "00000000-0000-0000-0000-000000000000"
         while True:
@@ -200,8 +190,6 @@ class Keyring:
         Raises:
             KeyringError: The other one cannot be used.
         """
-        from tink import TinkError, proto_keyset_format
-
         other = master_aead(uri, self._next)  # a file is in place of the old one only when the keyset is wrapped with it
         try:
             wrapped = proto_keyset_format.serialize_encrypted(self._root, other, b"")
@@ -214,34 +202,26 @@ class Keyring:
     @property
     def _tokens(self) -> dict[str, Any]:
         """The key of each tenant's tokens."""
-        from tink import aead, daead, proto_keyset_format
-
-        root = self._root.primitive(aead.Aead)
         rows = self._control.run("SELECT tenant, tokens FROM tidemill.tenant_key")
-        return {
-            row["tenant"]: proto_keyset_format.parse_encrypted(row["tokens"], root, f"tenant {row['tenant']}".encode()).primitive(
-                daead.DeterministicAead
-            )
-            for row in rows
-        }
+        return {row["tenant"]: self._of_tenant(row["tenant"], row["tokens"]).primitive(daead.DeterministicAead) for row in rows}
+
+    def _of_tenant(self, tenant: str, keyset: bytes) -> KeysetHandle:
+        """Unwrap one of a tenant's keysets."""
+        return proto_keyset_format.parse_encrypted(keyset, self._root.primitive(aead.Aead), _bound(tenant))
 
     def _opened(self, ids: Iterable[str]) -> dict[str, _Opened]:
-        """Return those of some keys that are not destroyed."""
-        from tink import aead, proto_keyset_format
-
-        root = self._root.primitive(aead.Aead)
+        """Return those of some keys that are not destroyed; what names no key is none."""
         rows = self._control.run(
             "SELECT id, tenant, payload, wrap FROM tidemill.subject_key JOIN tidemill.tenant_key USING (tenant) "
-            "WHERE payload IS NOT NULL AND id::text = ANY(%s)",
-            (list(ids),),
+            "WHERE payload IS NOT NULL AND id = ANY(%s)",
+            ([found for key in ids if (found := _uuid(key)) is not None],),
         )
         wraps: dict[str, Any] = {}
         opened = {}
         for row in rows:
             tenant, key = row["tenant"], str(row["id"])
             if tenant not in wraps:
-                bound = f"tenant {tenant}".encode()
-                wraps[tenant] = proto_keyset_format.parse_encrypted(row["wrap"], root, bound).primitive(aead.Aead)
+                wraps[tenant] = self._of_tenant(tenant, row["wrap"]).primitive(aead.Aead)
             keyset = proto_keyset_format.parse_encrypted(row["payload"], wraps[tenant], f"subject {key}".encode())
             opened[key] = _Opened(tenant, keyset.primitive(aead.Aead))
         return opened
@@ -256,8 +236,6 @@ class _Opened:
 
     def open(self, ciphertext: str | bytes, place: str) -> bytes | None:
         """Return what was sealed; ``None`` when nothing was, at this place and under this key."""
-        from tink import TinkError
-
         try:
             sealed = base64.b64decode(ciphertext, validate=True) if isinstance(ciphertext, str) else ciphertext
             version = int.from_bytes(sealed[1:5], "big")  # where Tink writes it
@@ -269,10 +247,6 @@ class _Opened:
 
 def _with_new_version(handle: KeysetHandle) -> KeysetHandle:
     """Return a keyset with one more key, which is used from now on. Tink's Python has no manager of keysets; the format is public."""
-    import tink
-    from tink import aead, proto_keyset_format, secret_key_access
-    from tink.proto import tink_pb2
-
     keys = tink_pb2.Keyset.FromString(proto_keyset_format.serialize(handle, secret_key_access.TOKEN))
     known = {key.key_id for key in keys.key}
     while True:
@@ -288,3 +262,15 @@ def _with_new_version(handle: KeysetHandle) -> KeysetHandle:
 def _normal(subject: str) -> str:
     """Return a subject as keys are found by it: one form of each letter, no space around, lower case; as in ``Keyring.java``."""
     return unicodedata.normalize("NFKC", subject).strip().lower()
+
+
+def _bound(tenant: str) -> bytes:
+    """Return what a tenant's keysets are bound to, as in ``Keyring.java``."""
+    return f"tenant {tenant}".encode()
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

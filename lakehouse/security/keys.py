@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from contextlib import suppress
 
 from lakehouse.errors import SettingsError
-from lakehouse.stack.state import write_private
+from lakehouse.stack.state import write_private_once
 from lakehouse.workspace import Workspace
 
 _BYTES = 32
@@ -21,12 +19,7 @@ def mask_key(workspace: Workspace) -> bytes:
     """
     file = workspace.state / "mask.key"
     if not file.exists():
-        file.parent.mkdir(exist_ok=True)
-        made = file.with_name(f"mask.{secrets.token_hex(8)}")
-        write_private(made, secrets.token_hex(_BYTES))
-        with suppress(FileExistsError):
-            os.link(made, file)
-        made.unlink()
+        write_private_once(file, secrets.token_hex(_BYTES))
     try:
         key = bytes.fromhex(file.read_text())
     except (OSError, ValueError) as error:

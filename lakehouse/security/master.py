@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import tink
+from tink import TinkError, aead, proto_keyset_format, secret_key_access
 
 from lakehouse.errors import KeyringError
-from lakehouse.stack.state import write_private
-
-if TYPE_CHECKING:
-    from tink import aead
+from lakehouse.stack.state import write_private_once
 
 AWS = "aws-kms://"
 VAULT = "hcvault://"
@@ -53,27 +51,11 @@ def master_aead(uri: str, file: Path) -> aead.Aead:
     raise KeyringError(f"{uri} is no master key: write {AWS}arn:… or {VAULT}host/mount/keys/name, or leave it out for a file.")
 
 
-def new_file(file: Path) -> None:
-    """Write a new master key; another that is made at the same time wins or loses as a whole."""
-    import tink
-    from tink import aead, proto_keyset_format, secret_key_access
-
-    aead.register()
-    handle = tink.new_keyset_handle(aead.aead_key_templates.AES256_GCM)
-    made = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_private(made, proto_keyset_format.serialize(handle, secret_key_access.TOKEN).hex())
-    with suppress(FileExistsError):
-        os.link(made, file)
-    made.unlink()
-
-
 def _of_file(file: Path) -> Any:
-    from tink import TinkError, aead, proto_keyset_format, secret_key_access
-
     aead.register()
     if not file.exists():
-        new_file(file)
+        handle = tink.new_keyset_handle(aead.aead_key_templates.AES256_GCM)
+        write_private_once(file, proto_keyset_format.serialize(handle, secret_key_access.TOKEN).hex())
     try:
         keyset = bytes.fromhex(file.read_text())
         return proto_keyset_format.parse(keyset, secret_key_access.TOKEN).primitive(aead.Aead)

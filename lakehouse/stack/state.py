@@ -8,7 +8,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,16 @@ def write_private(path: Path, text: str) -> None:
         staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
+
+
+def write_private_once(path: Path, text: str) -> None:
+    """Write such a file where there is none; of several who do at the same time, one wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    write_private(made, text)
+    with suppress(FileExistsError):
+        os.link(made, path)
+    made.unlink()
 
 
 @contextmanager
