@@ -61,12 +61,16 @@ class Control:
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Cursor[DictRow]]:
         """Run statements in one transaction; a broken connection is dropped, and the next call opens another."""
+        with self._connected() as connection, connection.transaction(), connection.cursor() as cursor:
+            yield cursor
+
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection[DictRow]]:
         with self._lock:
             if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(self._dsn, row_factory=dict_row, connect_timeout=5)
+                self._connection = psycopg.connect(self._dsn, autocommit=True, row_factory=dict_row, connect_timeout=5)
             try:
-                with self._connection.transaction(), self._connection.cursor() as cursor:
-                    yield cursor
+                yield self._connection
             except psycopg.OperationalError:
                 self._connection.close()
                 raise
@@ -78,8 +82,8 @@ class Control:
         reraise=True,
     )
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run one statement in its own transaction; returns its rows. Retried for 10 s while the server is away."""
-        with self.transaction() as cursor:
+        """Run one statement, which is a transaction; returns its rows. Retried for 10 s while the server is away."""
+        with self._connected() as connection, connection.cursor() as cursor:
             cursor.execute(sql.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 

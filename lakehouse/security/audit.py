@@ -12,8 +12,10 @@ import hashlib
 import logging
 import threading
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -36,6 +38,17 @@ CREATE TABLE IF NOT EXISTS tidemill.audit (
     PRIMARY KEY (writer, number))
 """
 
+_INSERT = """
+INSERT INTO tidemill.audit (writer, number, entry, hash) SELECT %s, * FROM unnest(%s::bigint[], %s::text[], %s::text[])
+ON CONFLICT DO NOTHING RETURNING number
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    text: str
+    done: Future[None] = field(default_factory=Future)
+
 
 class Audit:
     """One writer's chain; safe to share between threads."""
@@ -52,6 +65,7 @@ class Audit:
         self._writer = str(uuid.uuid4())
         self._number, self._hash = 0, _FIRST
         self._open: tuple[int, str] | None = None
+        self._queue: deque[_Waiting] = deque()
         self._guard = threading.Lock()
         self._stop = threading.Event()
         control.run(_SCHEMA)
@@ -59,7 +73,7 @@ class Audit:
         self._thread.start()
 
     def record(self, entry: Mapping[str, Any]) -> None:
-        """Commit an entry.
+        """Commit an entry; those that come while others are committed go together.
 
         Args:
             entry: What JSON can hold; no literal of a query.
@@ -67,27 +81,46 @@ class Audit:
         Raises:
             AuditError: It could not be committed; then nothing that it speaks of may happen.
         """
-        text = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS, default=str).decode()
+        mine = _Waiting(orjson.dumps(entry, option=orjson.OPT_SORT_KEYS, default=str).decode())
+        self._queue.append(mine)
         with self._guard:
-            try:
-                self._settle()
-                number = self._number + 1
-                self._open = number, chained(self._hash, self._writer, number, text)
-                # A retry, after an answer that was lost, finds the entry there.
-                self._control.run(
-                    "INSERT INTO tidemill.audit (writer, number, entry, hash) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                    (self._writer, number, text, self._open[1]),
-                )
-                self._settle()
-                if self._number != number:
-                    raise AuditError("Somebody else empties this process's audit log, so nothing is answered.")
-            except psycopg.Error as error:
-                raise AuditError(
-                    "The audit log cannot be written, so nothing is answered; `tidemill status` shows the servers."
-                ) from error
+            if not mine.done.done():  # nobody took it along meanwhile
+                together = [self._queue.popleft() for _ in range(len(self._queue))]
+                try:
+                    self._commit([waiting.text for waiting in together])
+                except BaseException as error:
+                    for waiting in together:
+                        waiting.done.set_exception(error)
+                else:
+                    for waiting in together:
+                        waiting.done.set_result(None)
+        mine.done.result()
+
+    def _commit(self, texts: Sequence[str]) -> None:
+        """Commit entries in one statement: all of them, or none."""
+        try:
+            self._settle()
+            numbers, hashes, before = [], [], self._hash
+            for number, text in enumerate(texts, self._number + 1):
+                before = chained(before, self._writer, number, text)
+                numbers.append(number)
+                hashes.append(before)
+            self._open = numbers[-1], before
+            # A retry, after an answer that was lost, finds the entries there.
+            added = self._control.run(_INSERT, (self._writer, numbers, list(texts), hashes))
+            if len(added) == len(texts):
+                self._number, self._hash, self._open = numbers[-1], before, None
+                return
+            self._settle()
+            if self._number != numbers[-1]:
+                raise AuditError("Somebody else empties this process's audit log, so nothing is answered.")
+        except psycopg.Error as error:
+            raise AuditError(
+                "The audit log cannot be written, so nothing is answered; `tidemill status` shows the servers."
+            ) from error
 
     def _settle(self) -> None:
-        """Look whether the last entry is there: it may be although its commit seemed to fail."""
+        """Look whether the last entries are there: they may be although their commit seemed to fail."""
         if self._open is None:
             return
         number, found = self._open

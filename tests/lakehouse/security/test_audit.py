@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psycopg
@@ -53,6 +55,31 @@ def test_a_chain_holds_whoever_writes_at_once(parts: tuple[Control, Objects]) ->
     audit.close()
     write(parts, 3)
     assert verify(*parts) == (83, [])
+
+
+def test_entries_that_come_meanwhile_are_committed_together(
+    parts: tuple[Control, Objects], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control, _ = parts
+    run: Callable[..., list[dict[str, object]]] = control.run
+    came, sizes = threading.Event(), []
+
+    def slowly(sql: str, parameters: tuple[object, ...] = ()) -> object:
+        if "INSERT" in sql:
+            came.wait(10)
+            sizes.append(len(run(sql, parameters)))
+            return [{}] * sizes[-1]
+        return run(sql, parameters)
+
+    with closing(Audit(*parts)) as audit, monkeypatch.context() as patch, ThreadPoolExecutor(11) as pool:
+        patch.setattr(control, "run", slowly)
+        recorded = [pool.submit(audit.record, {"n": n}) for n in range(11)]
+        while len(audit._queue) < 10:  # one is on its way
+            time.sleep(0.001)
+        came.set()
+        assert [x.result() for x in recorded] == [None] * 11
+    assert sizes == [1, 10]
+    assert verify(*parts) == (11, [])
 
 
 CHANGES: dict[str, tuple[str, str]] = {
