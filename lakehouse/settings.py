@@ -126,8 +126,8 @@ class GatewaySettings(_Section):
         256, ge=0, description="Megabytes of small tables that are kept in memory, each up to an eighth; 0: none."
     )
     max_mb: int = Field(4_000, ge=1, description="Megabytes of files that a query may read, by estimate.")
-    at_once: int = Field(8, ge=1, description="Queries that run side by side in a process, each with up to 1 GiB of memory.")
-    tenant_at_once: int = Field(4, ge=1, description="Queries of one tenant that run side by side in a process; more wait.")
+    at_once: int = Field(4, ge=1, description="Queries that run side by side in a process, each with up to 1 GiB of memory.")
+    tenant_at_once: int = Field(3, ge=1, description="Queries of one tenant that run side by side in a process; more wait.")
     tenant_waiting: int = Field(100, ge=0, description="Queries of one tenant that may wait; more are refused with 429.")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from lakehouse.settings import LOOPBACK_NAMES, OidcSettings
 
 _LONGEST = 16_384  # characters of a token
 _AGAIN_SECONDS = 10.0  # between two fetches that unknown keys cause: tokens come from anybody
+_MOST = 4_096  # tokens whose signature was checked, and need not be again
 
 
 class Identity:
@@ -49,6 +51,8 @@ class Identity:
         self._client = httpx.Client(transport=transport, timeout=5.0, follow_redirects=False, verify=trust)
         self._guard = threading.Lock()
         self._keys = KeySet([])
+        self._memory = threading.Lock()  # never held for long, as the other is while keys are fetched
+        self._checked: OrderedDict[str, tuple[KeySet, dict[str, Any]]] = OrderedDict()
         self._fetched = self._asked = -float("inf")
         self._claims = jwt.JWTClaimsRegistry(
             leeway=settings.leeway_seconds,
@@ -70,22 +74,48 @@ class Identity:
         if len(token) > _LONGEST:
             raise AuthenticationError("The token is too long.")
         try:
-            claims = self._decoded(token)
-            self._claims.validate(claims)
+            return self._valid(self._decoded(token))
         except (JoseError, ValueError, TypeError, KeyError, UnicodeError, RecursionError) as error:
             raise AuthenticationError("The token is not valid here, or no more.") from error
+
+    def known(self, token: str) -> User | None:
+        """Return who a token says that they are, if its signature was checked before with the keys that still count.
+
+        Raises:
+            AuthenticationError: It is valid no more.
+        """
+        with self._memory:
+            keys, claims = self._checked.get(token, (None, {}))
+            if keys is not self._keys or time.monotonic() - self._fetched > self._settings.keys_seconds:
+                return None
+            self._checked.move_to_end(token)
+        try:
+            return self._valid(claims)
+        except JoseError as error:
+            raise AuthenticationError("The token is not valid here, or no more.") from error
+
+    def _valid(self, claims: dict[str, Any]) -> User:
+        self._claims.validate(claims)
         return self._user(claims)
 
     def _decoded(self, token: str) -> dict[str, Any]:
         """Return the claims of a token that carries a signature of the provider's."""
-        known = self._current()
+        keys = self._current()
         try:
-            return dict(jwt.decode(token, known, algorithms=self._settings.algorithms).claims)
+            return self._checked_with(keys, token)
         except (JoseError, ValueError):
             newer = self._current(after=self._fetched)
-            if newer is known:
+            if newer is keys:
                 raise
-            return dict(jwt.decode(token, newer, algorithms=self._settings.algorithms).claims)
+            return self._checked_with(newer, token)
+
+    def _checked_with(self, keys: KeySet, token: str) -> dict[str, Any]:
+        claims = dict(jwt.decode(token, keys, algorithms=self._settings.algorithms).claims)
+        with self._memory:
+            self._checked[token] = keys, claims
+            while len(self._checked) > _MOST:
+                self._checked.popitem(last=False)
+        return claims
 
     def _current(self, after: float | None = None) -> KeySet:
         """Return the provider's keys, fetched anew when they are old, or when those that were fetched at ``after`` do not do."""

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from operator import and_, or_
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.serving.pushdown import COMPARE, Condition, day, instant
-from lakehouse.serving.tables import DeltaSource, GuardedSource
+from lakehouse.serving.pushdown import Condition, day, fits, instant
+from lakehouse.serving.tables import DeltaSource, GuardedSource, Recent
 
 _SHARE = 8  # a table may take so much of all memory that is given
 _UNPACKED = 4  # times as large as its files it may be in memory
+_COMPARE = {"=": pc.equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}
 _DIGITS = 18  # of a whole number that surely fits
 _TWICE = 2  # a version that is asked for once is not worth it
 
@@ -28,11 +28,11 @@ _TWICE = 2  # a version that is asked for once is not worth it
 class Holding:
     """Opens tables of the lake, and keeps small ones; safe to share between threads."""
 
-    def __init__(self, open_source: Callable[[str, int | None], DeltaSource], most: int) -> None:
+    def __init__(self, open_source: Recent, most: int) -> None:
         """Keep some.
 
         Args:
-            open_source: Opens a table, by ``layer.name``, at a version or at its newest.
+            open_source: Opens a table.
             most: Bytes to keep in all; 0: nothing.
         """
         self._open = open_source
@@ -54,13 +54,19 @@ class Holding:
         if kept.asked < _TWICE or kept.is_too_large:
             return source
         with kept.guard:
-            if kept.table is None and not kept.is_too_large:
-                table = _filterable(pa.table(source.scan(source.columns, ())))
-                kept.is_too_large = table is None or table.nbytes > self._most // _SHARE * _UNPACKED
-                kept.table = None if kept.is_too_large else table
-            table = kept.table
-        self._make_room()
-        return source if table is None else HeldSource(source, table)
+            if kept.held is None and not kept.is_too_large:
+                table = _filterable(pa.table(source.scan(source.columns, ())))  # in one piece: each costs each question
+                if table is None or table.nbytes > self._most // _SHARE * _UNPACKED:
+                    kept.is_too_large = True
+                else:
+                    kept.held = HeldSource(source, table)
+                    self._make_room()
+        return kept.held or source
+
+    def known(self, name: str) -> int | None:
+        """Return the newest version of a table, if that takes no looking."""
+        source = self._open.known(name)
+        return None if source is None else source.version
 
     def _make_room(self) -> None:
         """Let go of the tables that nobody asked for longest."""
@@ -69,27 +75,21 @@ class Holding:
                 self._kept.popitem(last=False)
 
 
-@dataclass
-class _Kept:
-    source: DeltaSource
-    asked: int = 0
-    table: pa.Table | None = None
-    is_too_large: bool = False
-    guard: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory."""
-        table = self.table
-        return 0 if table is None else int(table.nbytes)
-
-
 class HeldSource:
-    """One version of a table, in memory."""
+    """One version of a table, in memory, and beside it the rows of those who see some of them alone; safe to share between threads."""
 
     def __init__(self, source: DeltaSource, table: pa.Table) -> None:
+        """Hold a table.
+
+        Args:
+            source: Where it came from.
+            table: All of it.
+        """
         self._source = source
         self._table = table
+        self._guard = threading.Lock()
+        self._shown: OrderedDict[tuple[Condition, ...], pa.Table] = OrderedDict()
+        self._shown_bytes = 0
 
     @property
     def columns(self) -> Sequence[str]:
@@ -101,28 +101,76 @@ class HeldSource:
         """Which version is read."""
         return self._source.version
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes, at most."""
+        return int(self._table.nbytes) * 2
+
     def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> pa.Table:
         """Return the rows that can matter, so that masks are made for no others; see :class:`~lakehouse.serving.tables.Source`."""
-        names = {name.lower(): name for name in self._table.column_names}
-        tests = [_test(x, names[x.column.lower()], self._table.schema) for x in conditions if x.column.lower() in names]
-        where = reduce(and_, [x for x in tests if x is not None], pc.scalar(True))
-        table = self._table.filter(where) if tests else self._table
-        return table.select(list(columns))
+        return _filtered(self._table, conditions, columns)
 
-    def scan_only(self, columns: Sequence[str], own: Collection[Condition], conditions: Collection[Condition]) -> None:
-        """DuckDB applies the policy's own conditions to the few rows that are left."""
+    def scan_only(self, columns: Sequence[str], own: Collection[Condition], conditions: Collection[Condition]) -> pa.Table | None:
+        """Return the rows that fulfil the first conditions; see :class:`~lakehouse.serving.tables.GuardedSource`."""
+        if not fits(own, self._source.types) or len(_tests(own, self._table)) < len(own):
+            return None
+        return _filtered(self._rows(tuple(own)), conditions, columns)
 
     def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> int:
         """Return the bytes of the files that it came from; see :class:`~lakehouse.serving.tables.Source`."""
         return self._source.stored_bytes(columns, conditions)
 
+    def _rows(self, own: tuple[Condition, ...]) -> pa.Table:
+        """Return the rows that fulfil a policy's conditions, from memory where they were found before."""
+        if not own:
+            return self._table
+        with self._guard:
+            if own in self._shown:
+                self._shown.move_to_end(own)
+                return self._shown[own]
+        rows = _filtered(self._table, own, self._table.column_names).combine_chunks()
+        with self._guard:
+            if own not in self._shown:  # nobody was as fast
+                self._shown[own] = rows
+                self._shown_bytes += rows.nbytes
+            while self._shown_bytes > self._table.nbytes:
+                self._shown_bytes -= self._shown.popitem(last=False)[1].nbytes
+        return rows
 
-def _test(condition: Condition, column: str, schema: Any) -> Any | None:
-    """Return a condition as pyarrow's; ``None`` when it might be read in another way than DuckDB does."""
-    values = [_value(kind, text, schema.field(column).type) for kind, text in condition.constants]
+
+@dataclass
+class _Kept:
+    source: DeltaSource
+    asked: int = 0
+    held: HeldSource | None = None
+    is_too_large: bool = False
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.held.nbytes if self.held else 0
+
+
+def _filtered(table: pa.Table, conditions: Collection[Condition], columns: Sequence[str]) -> pa.Table:
+    """Return columns of the rows that fulfil the conditions that are understood."""
+    tests = _tests(conditions, table)
+    shown = table.select(list(columns))
+    return shown.filter(reduce(pc.and_kleene, tests)) if tests else shown
+
+
+def _tests(conditions: Collection[Condition], table: pa.Table) -> list[Any]:
+    """Return for each condition which rows fulfil it, without those conditions that might be read in another way than DuckDB does."""
+    names = {name.lower(): name for name in table.column_names}
+    known = (_test(x, table.column(names[x.column.lower()])) for x in conditions if x.column.lower() in names)
+    return [x for x in known if x is not None]
+
+
+def _test(condition: Condition, column: Any) -> Any | None:
+    values = [_value(kind, text, column.type) for kind, text in condition.constants]
     if not values or None in values:
         return None
-    return reduce(or_, (COMPARE[condition.operator](pc.field(column), value) for value in values))
+    return reduce(pc.or_kleene, (_COMPARE[condition.operator](column, value) for value in values))
 
 
 def _value(kind: str, text: str, of: Any) -> Any | None:
@@ -141,4 +189,4 @@ def _filterable(table: pa.Table) -> pa.Table | None:
     """Return a table whose texts pyarrow can filter; ``None`` when there are others inside of lists or structs."""
     kinds = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
     schema = pa.schema([x.with_type(kinds.get(x.type, x.type)) for x in table.schema])
-    return None if any("view" in str(kind) for kind in schema.types) else table.cast(schema)
+    return None if any("view" in str(kind) for kind in schema.types) else table.cast(schema).combine_chunks()

@@ -21,7 +21,7 @@ _OPERATORS = {
     "COMPARE_GREATERTHAN": ">",
     "COMPARE_GREATERTHANOREQUALTO": ">=",
 }
-COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     "<": operator.lt,
     "<=": operator.le,
@@ -153,12 +153,21 @@ def exact(found: Collection[Condition], types: Mapping[str, str]) -> str | None:
     Returns:
         SQL as DataFusion reads it, ``None`` when one cannot be written so: it compares a column with a constant of another kind.
     """
-    names = {name.lower(): name for name in types}
-    for condition in found:
-        kinds = _KINDS.get(types.get(names.get(condition.column.lower(), ""), ""), set())
-        if not {kind for kind, _ in condition.constants} <= kinds or predicate([condition], types) is None:
-            return None
+    if not fits(found, types) or any(predicate([condition], types) is None for condition in found):
+        return None
     return predicate(found, types)
+
+
+def fits(found: Collection[Condition], types: Mapping[str, str]) -> bool:
+    """Say whether conditions compare each column with constants of its own kind, so that all engines mean the same by them.
+
+    Args:
+        found: The conditions.
+        types: As in :func:`predicate`.
+    """
+    names = {name.lower(): name for name in types}
+    kinds = ({kind for kind, _ in x.constants} - _KINDS.get(types.get(names.get(x.column.lower(), ""), ""), set()) for x in found)
+    return not any(kinds)
 
 
 def may_hold(condition: Condition, low: Any, high: Any) -> bool:
@@ -171,7 +180,7 @@ def may_hold(condition: Condition, low: Any, high: Any) -> bool:
     if condition.operator == "=":
         return any(low <= value <= high for value in values)
     end = low if condition.operator in ("<", "<=") else high
-    return any(COMPARE[condition.operator](end, value) for value in values)
+    return any(_COMPARE[condition.operator](end, value) for value in values)
 
 
 def _comparable(kind: str, text: str, like: Any) -> Any:

@@ -14,7 +14,7 @@ from datetime import date, time
 from decimal import Decimal
 from math import isfinite
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 from arro3.core import RecordBatchReader, Table
@@ -70,10 +70,27 @@ class QueryResult:
         }
 
 
-Remembered = Callable[
-    [Statement, Mapping[str, int | None], Mapping[str, Any] | Sequence[Any] | None, int, Callable[[], QueryResult]], QueryResult
-]
-"""Knows answers: called with the query, its tables' versions, its parameters, its limit, and what works it out."""
+Parameters = Mapping[str, Any] | Sequence[Any] | None
+"""Values of ``$name``, or of ``?`` and ``$1``."""
+
+Versions = Mapping[str, int | None]
+"""``layer.name`` → the version of a table; ``None`` for one that has none."""
+
+
+class Memory(Protocol):
+    """Knows answers that were given before."""
+
+    def latest(self, name: str, /) -> int | None:
+        """Return the version of a table, if that takes no looking."""
+
+    def key(self, statement: Statement, versions: Versions, parameters: Parameters, limit: int) -> str | None:
+        """Return what an answer is found by; ``None`` when it is not to be kept."""
+
+    def get(self, key: str) -> QueryResult | None:
+        """Return the answer that was given before, if there is one."""
+
+    def once(self, key: str, work: Callable[[], QueryResult]) -> QueryResult:
+        """Work an answer out, if nobody did meanwhile."""
 
 
 Filters = Mapping[str, Sequence[Condition]]
@@ -125,12 +142,12 @@ def answer(
     known: Collection[str],
     open_source: Callable[[str, int | None], Source],
     *,
-    parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+    parameters: Parameters = None,
     versions: Mapping[str, int] | None = None,
     limit: int = 1000,
     timeout: float = 60.0,
     max_bytes: int | None = None,
-    remembered: Remembered | None = None,
+    memory: Memory | None = None,
     cancel: Cancel | None = None,
     sandboxes: Sandboxes = ONCE,
 ) -> QueryResult:
@@ -145,7 +162,7 @@ def answer(
         limit: Most rows to return; 0: only say what columns there are.
         timeout: Seconds after which it is given up.
         max_bytes: Bytes of files that it may read, about; ``None``: any number.
-        remembered: What knows answers that were given before.
+        memory: What knows answers that were given before.
         cancel: What gives it up before.
         sandboxes: What it is computed in; one that is used once when left out.
 
@@ -161,16 +178,24 @@ def answer(
     filters = {name: given(found, parameters) for name, found in statement.filters.items()}
     late = Late(sandboxes)
 
+    def kept() -> QueryResult | None:
+        if memory is None or not limit or versions:
+            return None
+        latest = {name: memory.latest(name) for name in statement.tables}
+        key = memory.key(statement, latest, parameters, limit)
+        return memory.get(key) if key else None
+
     def work() -> QueryResult:
         names = statement.tables
         wanted = [(versions or {}).get(name) for name in names]
         with ThreadPoolExecutor(8) if len(names) > 1 else nullcontext() as pool:
             opened = list((pool.map if pool else map)(open_source, names, wanted))
         tables = dict(zip(names, opened, strict=True))
-        if remembered is None or not limit:
-            return execute(tables)
         found = {name: table.version for name, table in tables.items()}
-        return replace(remembered(statement, found, parameters, limit, lambda: execute(tables)), seconds=monotonic() - start)
+        key = memory.key(statement, found, parameters, limit) if memory is not None and limit else None
+        if memory is None or key is None:
+            return execute(tables)
+        return replace(memory.once(key, lambda: execute(tables)), seconds=monotonic() - start)
 
     def execute(tables: Mapping[str, Source]) -> QueryResult:
         if max_bytes is not None and limit:
@@ -185,6 +210,8 @@ def answer(
             truncated=table.num_rows > limit,
         )
 
+    if (found := kept()) is not None:
+        return replace(found, seconds=monotonic() - start)
     try:
         return within(timeout, late, work, cancel)
     except CancelledError as error:
@@ -205,7 +232,7 @@ def _execute(
     filters: Filters,
     tables: Mapping[str, Source],
     limit: int,
-    parameters: Mapping[str, Any] | Sequence[Any] | None,
+    parameters: Parameters,
 ) -> tuple[tuple[str, ...], tuple[str, ...], Table]:
     _register(connection, statement, filters, tables, statement.columns)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -74,12 +75,16 @@ class GuardedSource(Source, Protocol):
 
 
 class DeltaSource:
-    """One version of a Delta table; safe to share between threads."""
+    """One version of a Delta table; safe to share between threads.
+
+    Attributes:
+        types: Column name → Delta type name of the primitive columns.
+    """
 
     def __init__(self, table: DeltaTable) -> None:
         self._table = table
         self._fields = table.schema().fields
-        self._types = {x.name: x.type.type for x in self._fields if isinstance(getattr(x.type, "type", None), str)}
+        self.types = {x.name: x.type.type for x in self._fields if isinstance(getattr(x.type, "type", None), str)}
         self._schemas: dict[tuple[str, ...], Any] = {}
 
     @property
@@ -99,14 +104,14 @@ class DeltaSource:
 
     def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> Scan:
         """Return the rows of all files that can hold such rows; see :class:`Source`."""
-        return self._scan(columns, predicate(conditions, self._types))
+        return self._scan(columns, predicate(conditions, self.types))
 
     def scan_only(self, columns: Sequence[str], own: Collection[Condition], conditions: Collection[Condition]) -> Scan | None:
         """Return the rows that fulfil the first conditions, where delta-rs can find just these; see :class:`GuardedSource`."""
-        only = exact(own, self._types)
+        only = exact(own, self.types)
         if only is None:
             return None
-        more = predicate(conditions, self._types)
+        more = predicate(conditions, self.types)
         return self._scan(columns, f"{only} AND {more}" if more else only)
 
     def _scan(self, columns: Sequence[str], where: str | None) -> Scan:
@@ -194,17 +199,34 @@ class Recent:
         """Return a table; one that others are opening now is opened once."""
         if version is not None:
             return self._open(name, version)
+        if (source := self.known(name)) is not None:
+            return source
         with self._guard:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:
-            opened_at, source = self._held.get(name, (-float("inf"), None))
-            if source is None or time.monotonic() - opened_at > self._seconds:
-                opened_at = time.monotonic()
-                newest = self._open(name, None)
-                if source is None or (source.version, source.id) != (newest.version, newest.id):
-                    source = newest  # what is known of the files is kept with it
-                self._held[name] = opened_at, source
-            return source
+            age, source = self._latest(name)
+            return source if source is not None and age <= self._seconds / 2 else self._look(name)
+
+    def known(self, name: str) -> DeltaSource | None:
+        """Return the newest version where somebody looked a short while ago.
+
+        When it will soon be too old, whoever asks first is to look, and the others need not wait.
+        """
+        age, source = self._latest(name)
+        is_looked_for = age > self._seconds / 2 and name in self._locks and self._locks[name].locked()
+        return source if age <= self._seconds / 2 or (age <= self._seconds and is_looked_for) else None
+
+    def _latest(self, name: str) -> tuple[float, DeltaSource | None]:
+        looked_at, source = self._held.get(name, (-math.inf, None))
+        return time.monotonic() - looked_at, source
+
+    def _look(self, name: str) -> DeltaSource:
+        looked_at, source = time.monotonic(), self._latest(name)[1]
+        newest = self._open(name, None)
+        if source is None or (source.version, source.id) != (newest.version, newest.id):
+            source = newest  # what is known of the files is kept with it
+        self._held[name] = looked_at, source
+        return source
 
 
 class Scan(Counted):

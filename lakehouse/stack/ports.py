@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
+from collections.abc import Collection
 
 from lakehouse.errors import StackError, TidemillError
 
@@ -52,18 +53,19 @@ def choose(taken: set[int]) -> int:
     )
 
 
-def keep(wanted: int, last: int | None, setting: str) -> int:
+def keep(wanted: int, last: int | None, setting: str, taken: Collection[int] = ()) -> int:
     """Return a service's port: the one that is set, else that of last time where it is free, else another one.
 
     Args:
         wanted: What is set; 0: nothing.
         last: Where it was last time.
         setting: The environment variable that sets it.
+        taken: Ports that another service will listen on.
 
     Raises:
         TidemillError: The port that is set is taken.
         StackError: No port is free.
     """
-    if wanted and not is_free(wanted):
+    if wanted and (wanted in taken or not is_free(wanted)):
         raise TidemillError(f"Port {wanted} is taken; set {setting} to another one.")
-    return wanted or (last if last and is_free(last) else choose(set()))
+    return wanted or (last if last and last not in taken and is_free(last) else choose({*taken}))

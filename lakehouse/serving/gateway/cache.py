@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,7 +21,7 @@ from arro3.core import Table
 
 from lakehouse.security.policy import View
 from lakehouse.serving.gateway.answers import arrow_stream
-from lakehouse.serving.query import QueryResult
+from lakehouse.serving.query import Parameters, QueryResult, Versions
 from lakehouse.serving.statement import Statement
 
 log = logging.getLogger(__name__)
@@ -126,44 +126,41 @@ class Cache:
 
 @dataclass(frozen=True)
 class Remembered:
-    """The cache as one user meets it.
+    """The cache as one user meets it; see :class:`~lakehouse.serving.query.Memory`.
 
     Attributes:
         cache: The answers.
         tenant: Whose.
         views: ``layer.name`` → what the user sees of it.
         read: Filled with the columns of each table that were read.
+        latest: Returns the version of a table, if that takes no looking.
     """
 
     cache: Cache
     tenant: str
     views: Mapping[str, View]
     read: dict[str, list[str]]
+    latest: Callable[[str], int | None]
 
-    def __call__(
-        self,
-        statement: Statement,
-        versions: Mapping[str, int | None],
-        parameters: Mapping[str, Any] | Sequence[Any] | None,
-        limit: int,
-        work: Callable[[], QueryResult],
-    ) -> QueryResult:
-        """Return the answer that was given before, or work it out.
-
-        Args:
-            statement: What is asked.
-            versions: The version of each table that it reads; ``None`` for one that has none, of which nothing is kept.
-            parameters: Its parameters.
-            limit: Most rows.
-            work: Works it out.
-        """
+    def key(self, statement: Statement, versions: Versions, parameters: Parameters, limit: int) -> str | None:
+        """Return what an answer is found by; ``None`` when it is not to be kept."""
         opened = any(self.views[name].reveal for name in versions)  # what was sealed is kept nowhere in the clear
         if opened or not statement.is_stable or not versions or None in versions.values():
-            return work()
+            return None
         shown = sorted((name, self.views[name].key, version) for name, version in versions.items())
         asked = repr((statement.digest, parameters, limit, shown))  # which tells 1, 1.0, "1" and a date of that name apart
-        key = f"answer:{_named(self.tenant)}:{hashlib.sha256(asked.encode()).hexdigest()}"
-        answer = self.cache.get(key) or self.cache.once(key, lambda: self._worked_out(key, work))
+        return f"answer:{_named(self.tenant)}:{hashlib.sha256(asked.encode()).hexdigest()}"
+
+    def get(self, key: str) -> QueryResult | None:
+        """Return the answer that was given before, if there is one."""
+        answer = self.cache.get(key)
+        return None if answer is None else self._noted(answer)
+
+    def once(self, key: str, work: Callable[[], QueryResult]) -> QueryResult:
+        """Work an answer out, if nobody did meanwhile."""
+        return self.get(key) or self._noted(self.cache.once(key, lambda: self._worked_out(key, work)))
+
+    def _noted(self, answer: Answer) -> QueryResult:
         self.read.update(answer[1])
         return answer[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -28,6 +29,9 @@ from lakehouse.settings import Settings
 from lakehouse.stack.ports import keep
 from lakehouse.workspace import Workspace
 
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may hold the interpreter while others wait. With the usual 5 ms, short answers wait longer than they work."""
+
 
 class GatewayService:
     """The gateway of a workspace; made by the process that runs it."""
@@ -42,7 +46,7 @@ class GatewayService:
         mask_key(workspace)
         gateway, last = settings.gateway, _last_ports(workspace)
         port = keep(gateway.port, last[0], "TIDEMILL_GATEWAY__PORT")
-        flight_port = keep(gateway.flight_port, last[1], "TIDEMILL_GATEWAY__FLIGHT_PORT")
+        flight_port = keep(gateway.flight_port, last[1], "TIDEMILL_GATEWAY__FLIGHT_PORT", [port])
         self._shown = Shown.of(workspace, settings)
         http, grpc = ("https", "grpc+tls") if self._shown else ("http", "grpc")
         ca = str(self._shown.ca) if self._shown and self._shown.ca else None
@@ -67,6 +71,7 @@ class GatewayService:
         """Answer until SIGTERM or Ctrl-C."""
         with suppress(psycopg.Error):  # roles of policies that are no more; whoever cannot make any says so when it needs one
             HotRoles(postgres_dsn(self._settings), mask_key(self._workspace)).drop_all()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         with opened(self._workspace, self._settings) as door:
             certificate = self._shown.certificate.read_text() if self._shown else None
             server = FlightServer(self.endpoint.flight, door, self._settings.gateway, certificate)

@@ -149,6 +149,35 @@ def test_keys_that_are_changed_are_fetched_once_and_not_for_each_stranger(
     assert provider.asked == 2
 
 
+def test_a_signature_that_was_checked_counts_until_the_token_or_the_keys_change(
+    identity: Identity, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, forged = provider.token(), provider.token(RSAKey.generate_key(2048, {"kid": "a"}))
+    assert identity.known(token) is None
+    with pytest.raises(AuthenticationError):
+        identity.user(forged)
+    assert identity.user(token) == identity.known(token)
+    assert [identity.known(x) for x in (forged, f"{token}x", token[:-1])] == [None] * 3
+    with monkeypatch.context() as later:
+        moment = time.time() + 700
+        later.setattr(time, "time", lambda: moment)
+        with pytest.raises(AuthenticationError, match="no more"):
+            identity.known(token)
+    with monkeypatch.context() as later:  # its keys are to be fetched again
+        moment = time.monotonic() + 10_000
+        later.setattr(time, "monotonic", lambda: moment)
+        assert identity.known(token) is None
+    provider.keys = [RSAKey.generate_key(2048, {"kid": "new"})]
+    monkeypatch.setattr(module, "_AGAIN_SECONDS", 0.0)
+    assert identity.user(provider.token()).name == "ada"
+    assert identity.known(token) is None
+    monkeypatch.setattr(module, "_MOST", 2)
+    tokens = [provider.token(exp=int(time.time()) + 100 + n) for n in range(3)]
+    for some in tokens:
+        identity.user(some)
+    assert [identity.known(some) is None for some in tokens] == [True, False, False]
+
+
 def test_a_provider_that_is_away_or_another_lets_nobody_new_in(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_AGAIN_SECONDS", 0.0)
     identity = Identity(OidcSettings(issuer=ISSUER, keys_seconds=0.001), transport=httpx.MockTransport(provider))

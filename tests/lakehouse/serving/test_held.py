@@ -14,6 +14,7 @@ from deltalake import write_deltalake
 from lakehouse.errors import TidemillError
 from lakehouse.security.policy import Policy
 from lakehouse.security.users import User
+from lakehouse.serving import tables
 from lakehouse.serving.governed import govern
 from lakehouse.serving.held import HeldSource, Holding
 from lakehouse.serving.pushdown import Condition
@@ -82,20 +83,20 @@ def test_the_one_that_nobody_asked_for_longest_goes_first_and_large_ones_do_not_
 
 
 @pytest.mark.parametrize(
-    ("condition", "left"),
+    ("condition", "left", "is_exact"),
     [
-        (Condition("ID", "=", (("INTEGER", "1"), ("INTEGER", "4"))), [1, 4]),
-        (Condition("id", "<", (("INTEGER", "3"),)), [1, 2]),
-        (Condition("id", "=", (("INTEGER", "99999999999"),)), []),
-        (Condition("name", "=", (("STRING", "é"),)), [2]),
-        (Condition("day", ">=", (("DATE", "2013-01-03"),)), [3, 4]),
-        (Condition("at", "<", (("STRING", "2013-01-03"),)), [1, 2]),
-        (Condition("day", "=", (("DATE", "2013-02-30"),)), [1, 2, 3, 4]),  # what is not understood leaves nothing out
-        (Condition("id", "=", (("STRING", "1"),)), [1, 2, 3, 4]),
-        (Condition("other", "=", (("INTEGER", "1"),)), [1, 2, 3, 4]),
+        (Condition("ID", "=", (("INTEGER", "1"), ("INTEGER", "4"))), [1, 4], True),
+        (Condition("id", "<", (("INTEGER", "3"),)), [1, 2], True),
+        (Condition("id", "=", (("INTEGER", "99999999999"),)), [], True),
+        (Condition("name", "=", (("STRING", "é"),)), [2], True),
+        (Condition("day", ">=", (("DATE", "2013-01-03"),)), [3, 4], True),
+        (Condition("at", "<", (("STRING", "2013-01-03"),)), [1, 2], False),
+        (Condition("day", "=", (("DATE", "2013-02-30"),)), [1, 2, 3, 4], False),  # what is not understood leaves nothing out
+        (Condition("id", "=", (("STRING", "1"),)), [1, 2, 3, 4], False),
+        (Condition("other", "=", (("INTEGER", "1"),)), [1, 2, 3, 4], False),
     ],
 )
-def test_rows_that_cannot_matter_are_left_out(tmp_path: Path, condition: Condition, left: list[int]) -> None:
+def test_rows_that_cannot_matter_are_left_out(tmp_path: Path, condition: Condition, left: list[int], is_exact: bool) -> None:
     days = [datetime(2013, 1, x, tzinfo=UTC) for x in (1, 2, 3, 4)]
     rows = {
         "id": pa.array([1, 2, 3, 4], pa.int32()),
@@ -108,3 +109,39 @@ def test_rows_that_cannot_matter_are_left_out(tmp_path: Path, condition: Conditi
     held = [holding("gold.one", None) for _ in range(2)][-1]
     assert isinstance(held, HeldSource)
     assert held.scan(["id"], [condition]).column("id").to_pylist() == left
+    only = held.scan_only(["id"], [condition], ())  # as a policy's it must mean the same everywhere
+    assert (only is not None) == is_exact
+    assert only is None or only.column("id").to_pylist() == left
+
+
+def test_what_a_view_shows_is_found_once_and_not_more_is_kept_than_the_table_is_large(opened: Recent) -> None:
+    holding = Holding(opened, 10**9)
+    held: Any = [holding("gold.one", None) for _ in range(2)][-1]
+    shops = [(Condition("shop", "=", (("INTEGER", str(shop)),)),) for shop in range(2)]
+    for _ in range(2):
+        for shop, own in enumerate(shops):
+            more = [Condition("id", "<", (("INTEGER", "9"),))]
+            assert held.scan_only(["id"], own, more).column("id").to_pylist() == [shop, shop + 3, shop + 6]
+    assert [*held._shown] == shops
+    assert held.scan_only(["id"], (), ()).num_rows == 1_000
+    held.scan_only(["id"], (Condition("id", ">=", (("INTEGER", "0"),)),), ())  # all of them
+    assert len(held._shown) < 3
+    assert held._shown_bytes == sum(x.nbytes for x in held._shown.values()) <= held._table.nbytes
+    assert held.nbytes >= held._shown_bytes + held._table.nbytes
+
+
+def test_one_looks_for_a_newer_version_and_the_others_do_not_wait(opened: Recent, monkeypatch: pytest.MonkeyPatch) -> None:
+    recent, now = Recent(opened._open, 10.0), [0.0]
+    monkeypatch.setattr(tables.time, "monotonic", lambda: now[0])
+    assert recent.known("gold.one") is None
+    first = recent("gold.one", None)
+    now[0] = 4.0
+    assert recent.known("gold.one") is first
+    now[0] = 6.0
+    assert recent.known("gold.one") is None  # who asks is to look
+    with recent._locks["gold.one"]:  # somebody does
+        assert recent.known("gold.one") is first
+        now[0] = 11.0
+        assert recent.known("gold.one") is None
+    assert recent("gold.one", None) is first  # there was none
+    assert recent.known("gold.one") is first

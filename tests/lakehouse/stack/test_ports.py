@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from lakehouse.errors import StackError
+from lakehouse.errors import StackError, TidemillError
 from lakehouse.stack import ports
 
 
@@ -28,3 +28,11 @@ def test_remembered_ports_are_not_chosen_again(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(ports, "_RANGE", range(first, first + 1))
     with pytest.raises(StackError, match="No free port"):
         ports.choose({first})
+
+
+def test_a_service_keeps_its_port_unless_another_one_has_it() -> None:
+    port = ports.choose(set())
+    assert ports.keep(0, port, "IT") == port
+    assert ports.keep(0, port, "IT", [port]) != port
+    with pytest.raises(TidemillError, match="set IT"):
+        ports.keep(port, None, "IT", [port])
