@@ -154,7 +154,6 @@ class HotSink:
             found = [(message, row) for message, row in found if id(row) not in aside]
         if not stores.latest.is_whole:
             stores.latest.rebuild(stores.table.latest())
-        stores.latest.put([row for _, row in found])
         streams: dict[int, list[tuple[int, bytes]]] = {}
         for message, _ in found:
             streams.setdefault(message.partition() or 0, []).append((message.offset() or 0, message.value() or b""))
@@ -162,9 +161,12 @@ class HotSink:
             if entries[0][0] < stores.ends.get(partition, 0):  # read once more, or of a topic that was made again
                 stores.topic_id = self._topic_id(spec)
             stores.ends[partition] = entries[-1][0] + 1
-            stores.latest.append(stores.topic_id, partition, entries)
-        if landed.written:
-            stores.latest.forget(stores.table.clock - spec.retention)
+        with stores.latest.together() as latest:
+            latest.put([row for _, row in found])
+            for partition, entries in streams.items():
+                latest.append(stores.topic_id, partition, entries)
+            if landed.written:
+                latest.forget(stores.table.clock - spec.retention)
         _record(stores.watch, found)
 
     def _show(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg import sql
@@ -124,6 +124,7 @@ class HotTable:
         self._spec = spec
         self._columns = {**columns, **ORIGIN}
         self._table = sql.Identifier("hot", spec.name)
+        self._arriving = sql.Identifier("pg_temp", f"arriving_{spec.name}")
         self._clock = EPOCH
 
     def prepare(self) -> None:
@@ -144,7 +145,17 @@ class HotTable:
                 self._connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {}").format(self._table, column))
             index = sql.Identifier(f"{self._spec.name}_latest")
             self._connection.execute(sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(index, self._table, keys))
+            self._make_arriving()
         self._clock = self._read_clock()
+
+    def _make_arriving(self) -> None:
+        """Make the table of this connection that rows arrive in: one for each batch would write to PostgreSQL's catalog each time."""
+        self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._arriving))
+        self._connection.execute(
+            sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS").format(
+                sql.Identifier(f"arriving_{self._spec.name}"), self._table
+            )
+        )
 
     def land(self, rows: Sequence[Row], now: datetime | None = None) -> Landed:
         """Write rows, in one transaction; those that are there already stay as they are.
@@ -164,16 +175,12 @@ class HotTable:
 
     def _land(self, rows: Sequence[Row], now: datetime) -> Landed:
         latest = max(row["_timestamp"] for row in rows)
-        self._clock = max(self._clock, self._read_clock(), min(latest, now))
+        self._clock = self._moved_clock(max(self._clock, min(latest, now)))
         horizon = self._clock - self._spec.retention
         fresh = [row for row in rows if row["_timestamp"] >= horizon]
         expired = Landed(expired=len(rows) - len(fresh))
         self._make_room(fresh)
         landed = self._copy_what_fits(fresh)
-        self._connection.execute(
-            "INSERT INTO hot.clock VALUES (%s, %s) ON CONFLICT (feed) DO UPDATE SET at = greatest(hot.clock.at, excluded.at)",
-            (self._spec.name, self._clock),
-        )
         self._let_go(horizon)
         return landed + expired
 
@@ -203,6 +210,16 @@ class HotTable:
         row = self._connection.execute("SELECT at FROM hot.clock WHERE feed = %s", (self._spec.name,)).fetchone()
         return row[0] if row else EPOCH
 
+    def _moved_clock(self, moment: datetime) -> datetime:
+        """Move the feed clock to a moment, unless a writer moved it further; returns where it is."""
+        row = self._connection.execute(
+            "INSERT INTO hot.clock VALUES (%s, %s) ON CONFLICT (feed) DO UPDATE SET at = greatest(hot.clock.at, excluded.at) "
+            "RETURNING at",
+            (self._spec.name, moment),
+        ).fetchone()
+        assert row is not None
+        return cast("datetime", row[0])
+
     def _make_room(self, rows: Sequence[Row]) -> None:
         """See to it that rows find their places."""
         self._partitions.make(row["_timestamp"] for row in rows)
@@ -216,10 +233,7 @@ class HotTable:
             return Landed()
         names = sql.SQL(", ").join(sql.Identifier(name) for name in self._columns)
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            cursor.execute(
-                sql.SQL("CREATE TEMPORARY TABLE arriving (LIKE {} INCLUDING DEFAULTS) ON COMMIT DROP").format(self._table)
-            )
-            with cursor.copy(sql.SQL("COPY arriving ({}) FROM STDIN").format(names)) as copy:
+            with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(self._arriving, names)) as copy:
                 for row in rows:
                     copy.write_row([_text(row.get(name)) for name in self._columns])
             cursor.execute(self._insert(names))
@@ -227,9 +241,9 @@ class HotTable:
         return Landed(written=written, known=len(rows) - written)
 
     def _insert(self, names: sql.Composable) -> sql.Composed:
-        """Return the statement that takes what is in ``arriving`` into the table."""
-        return sql.SQL("INSERT INTO {} ({names}) SELECT {names} FROM arriving ON CONFLICT DO NOTHING").format(
-            self._table, names=names
+        """Return the statement that takes what has arrived into the table."""
+        return sql.SQL("INSERT INTO {} ({names}) SELECT {names} FROM {arriving} ON CONFLICT DO NOTHING").format(
+            self._table, names=names, arriving=self._arriving
         )
 
     def _copy_what_fits(self, rows: Sequence[Row]) -> Landed:

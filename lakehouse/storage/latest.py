@@ -7,7 +7,8 @@ row's place in the live topic, below which Valkey takes no second one. When that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
 
@@ -38,7 +39,6 @@ for i = 1, #gone do
   redis.call('HDEL', KEYS[2], gone[i])
   redis.call('ZREM', KEYS[3], gone[i])
 end
-return #gone
 """
 # KEYS: a stream, and the hash of which topic each stream is of. ARGV: the stream's length, the topic's id, then offset and row, again
 # and again. Entries that are there already are left out.
@@ -77,6 +77,13 @@ class Latest:
     def is_whole(self) -> bool:
         """Whether the states were made whole since Valkey last lost its memory."""
         return bool(self._client.exists(f"{self._root}:whole"))
+
+    @contextmanager
+    def together(self) -> Iterator[Latest]:
+        """Yield a twin whose writes are sent together, in their order, when the block ends."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            yield Latest(pipeline, self._spec)
+            cast(Any, pipeline).execute()
 
     def rebuild(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """Make the states again from the last row of each key; returns how many keys there are."""
@@ -117,9 +124,9 @@ class Latest:
             arguments = [item for row in rows[start : start + _CHUNK] for item in row]
             self._append(keys=[self.stream(partition), f"{self._root}:streams"], args=[STREAM_LENGTH, topic_id, *arguments])
 
-    def forget(self, horizon: datetime) -> int:
-        """Forget states whose record is older than a moment of the feed clock; returns how many, at most ten thousand."""
-        return int(cast(Any, self._forget(keys=self._keys, args=[horizon.timestamp()])))
+    def forget(self, horizon: datetime) -> None:
+        """Forget states whose record is older than a moment of the feed clock; at most ten thousand."""
+        self._forget(keys=self._keys, args=[horizon.timestamp()])
 
     def get(self, key: Sequence[Any]) -> dict[str, Any] | None:
         """Return the latest row of a key, or ``None``."""

@@ -46,6 +46,7 @@ class WindowTable(HotTable):
                     sql.Identifier(f"{self._spec.name}_clock"), self._table
                 )
             )
+            self._make_arriving()
         newest = sql.SQL("SELECT _topic_id, computed_at FROM {} ORDER BY computed_at DESC NULLS LAST LIMIT 1").format(self._table)
         if found := self._connection.execute(newest).fetchone():
             self._counting, self._since = found
@@ -61,14 +62,15 @@ class WindowTable(HotTable):
         return sql.SQL(", ").join(sql.Identifier(name) for name in self._names)
 
     def _insert(self, names: sql.Composable) -> sql.Composed:
-        """Return the statement that lets the windows in ``arriving`` replace what they are later than."""
+        """Return the statement that lets the windows that have arrived replace what they are later than."""
         changed = [sql.Identifier(name) for name in self._columns if name not in self._names]
         return sql.SQL(
-            "INSERT INTO {table} AS t ({names}) SELECT DISTINCT ON ({key}) {names} FROM arriving WHERE _topic_id = {counting} "
+            "INSERT INTO {table} AS t ({names}) SELECT DISTINCT ON ({key}) {names} FROM {arriving} WHERE _topic_id = {counting} "
             "ORDER BY {key}, _offset DESC ON CONFLICT ({key}) DO UPDATE SET {changes} "
             "WHERE t._topic_id <> excluded._topic_id OR t._offset < excluded._offset"
         ).format(
             table=self._table,
+            arriving=self._arriving,
             names=names,
             key=self._key,
             counting=sql.Literal(self._counting),

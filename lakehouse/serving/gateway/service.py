@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -25,12 +24,10 @@ from lakehouse.serving.gateway.door import Door, opened
 from lakehouse.serving.gateway.endpoint import Endpoint, trusted
 from lakehouse.serving.gateway.flight import FlightServer
 from lakehouse.serving.push.endpoint import Endpoint as Push
+from lakehouse.serving.threads import take_short_turns
 from lakehouse.settings import Settings
 from lakehouse.stack.ports import keep
 from lakehouse.workspace import Workspace
-
-_SWITCH_SECONDS = 0.0005
-"""How long a thread may hold the interpreter while others wait. With the usual 5 ms, short answers wait longer than they work."""
 
 
 class GatewayService:
@@ -71,7 +68,7 @@ class GatewayService:
         """Answer until SIGTERM or Ctrl-C."""
         with suppress(psycopg.Error):  # roles of policies that are no more; whoever cannot make any says so when it needs one
             HotRoles(postgres_dsn(self._settings), mask_key(self._workspace)).drop_all()
-        sys.setswitchinterval(_SWITCH_SECONDS)
+        take_short_turns()
         with opened(self._workspace, self._settings) as door:
             certificate = self._shown.certificate.read_text() if self._shown else None
             server = FlightServer(self.endpoint.flight, door, self._settings.gateway, certificate)
@@ -87,6 +84,7 @@ class GatewayService:
 
 def app() -> FastAPI:
     """Return the application of one process of several; called by uvicorn."""
+    take_short_turns()
     workspace = Workspace.find()
     settings = Settings.load(workspace)
     held = ExitStack()

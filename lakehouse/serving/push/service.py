@@ -15,6 +15,7 @@ from lakehouse.serving.push.access import Access
 from lakehouse.serving.push.app import make_app
 from lakehouse.serving.push.endpoint import Endpoint
 from lakehouse.serving.push.guests import Guests
+from lakehouse.serving.threads import take_short_turns
 from lakehouse.settings import Settings
 from lakehouse.stack.ports import keep
 from lakehouse.workspace import Workspace
@@ -73,6 +74,7 @@ class PushService:
         Args:
             ready: Called when clients can connect.
         """
+        take_short_turns()
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with listening:

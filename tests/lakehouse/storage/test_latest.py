@@ -100,9 +100,22 @@ def test_the_stream_of_a_topic_that_was_made_again_begins_anew(latest: Latest, c
 
 def test_states_behind_the_retention_are_forgotten(latest: Latest) -> None:
     latest.put([row(gauge, gauge) for gauge in range(10)])
-    assert latest.forget(START + timedelta(minutes=4)) == 4
-    assert latest.get([3, "höhe"]) is None
-    assert latest.get([4, "höhe"]) is not None
+    latest.forget(START + timedelta(minutes=4))
+    assert [latest.get([gauge, "höhe"]) is None for gauge in range(6)] == [True] * 4 + [False] * 2
+
+
+def test_what_is_written_together_is_as_if_it_was_one_after_the_other(latest: Latest, client: valkey.Valkey) -> None:
+    with latest.together() as together:
+        together.put([row(gauge, gauge) for gauge in range(3_000)])
+        together.append("one", 0, [(n, b"{}") for n in range(3_000)])
+        together.forget(START + timedelta(minutes=4))
+        assert latest.all() == []  # it is sent at the end
+    assert len(latest.all()) == 2_996
+    assert client.xlen(latest.stream(0)) == 3_000
+    client.script_flush()
+    with latest.together() as together:
+        together.put([row(5_000, 5)])
+    assert latest.get([5_000, "höhe"]) is not None
 
 
 def test_a_lost_memory_is_noticed_and_made_again(latest: Latest) -> None:
