@@ -31,14 +31,6 @@ from lakehouse.workspace import Workspace
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_OPTIONS = {
-    # Offsets are written between two Real-time Mode batches, while rows wait: with one request each.
-    "spark.sql.streaming.checkpointFileManagerClass": "io.tidemill.PutCheckpointFileManager",
-    # Nor shall they wait while filters are inferred from the gate's long expressions, at each planning: there is nothing to filter.
-    "spark.sql.constraintPropagation.enabled": "false",
-    **CONFIGURATION,
-}
-
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +127,7 @@ def fast_driver(workspace: Workspace, settings: Settings, name: str, scratch: st
         name: What it is called.
         scratch: The folder of its files, below the workspace's state.
     """
-    return build_session(settings, name, scratch=workspace.state / scratch, extra=_OPTIONS)
+    return build_session(settings, name, scratch=workspace.state / scratch, extra=CONFIGURATION)
 
 
 @contextmanager
