@@ -1,15 +1,22 @@
-"""Master keys: a file here, or one that never leaves AWS KMS."""
+"""Master keys: a file here, or one that never leaves AWS KMS or Vault."""
 
 from __future__ import annotations
 
+import base64
+import json
 import stat
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from moto.server import ThreadedMotoServer
+from tink import TinkError
 
 from lakehouse.errors import KeyringError
 from lakehouse.security.master import master_aead
@@ -37,6 +44,59 @@ def test_a_key_of_kms_wraps(kms: str, tmp_path: Path) -> None:
     assert b"keyset" not in wrapped
     assert master_aead(kms, tmp_path / "unused").decrypt(wrapped, b"") == b"keyset"
     assert not (tmp_path / "unused").exists()
+
+
+class Transit(BaseHTTPRequestHandler):
+    """What Vault's transit engine says over HTTP; Vault itself is a program that no registry of packages has."""
+
+    cipher = AESGCM(AESGCM.generate_key(256))
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.headers["X-Vault-Token"] != "let-me-in":
+            return self._say(403, {"errors": ["permission denied"]})
+        match self.path.split("/"):
+            case ["", "v1", "teams", "transit", "encrypt", "tidemill"]:
+                sealed = self.cipher.encrypt(b"n" * 12, base64.b64decode(asked["plaintext"]), None)
+                return self._say(200, {"data": {"ciphertext": f"vault:v1:{base64.b64encode(sealed).decode()}"}})
+            case ["", "v1", "teams", "transit", "decrypt", "tidemill"]:
+                opened = self.cipher.decrypt(b"n" * 12, base64.b64decode(asked["ciphertext"].removeprefix("vault:v1:")), None)
+                return self._say(200, {"data": {"plaintext": base64.b64encode(opened).decode()}})
+        return self._say(400, {"errors": ["encryption key not found"]})
+
+    def _say(self, status: int, answer: dict[str, Any]) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Transit) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setenv("VAULT_ADDR", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("VAULT_TOKEN", "let-me-in")
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("vault")
+def test_a_key_of_vault_wraps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "hcvault://vault.example.org:8200/teams/transit/keys/tidemill"
+    wrapped = master_aead(uri, tmp_path / "unused").encrypt(b"keyset", b"")
+    assert wrapped.startswith(b"vault:v1:")
+    assert b"keyset" not in wrapped
+    assert master_aead(uri, tmp_path / "unused").decrypt(wrapped, b"") == b"keyset"
+    with pytest.raises(TinkError, match="not found"):
+        master_aead(uri.replace("tidemill", "another"), tmp_path / "unused").encrypt(b"keyset", b"")
+    monkeypatch.setenv("VAULT_TOKEN", "stolen")
+    with pytest.raises(TinkError, match="denied"):
+        master_aead(uri, tmp_path / "unused").decrypt(wrapped, b"")
 
 
 def test_a_file_is_made_once_and_read_by_its_owner_alone(tmp_path: Path) -> None:
