@@ -53,12 +53,7 @@ _CONSUMER = {
     "kafka.check.crcs": "true",
 }
 # One request at a time: a row leaves at once when none is on its way, and with all others that came meanwhile when one is.
-_PRODUCER = {
-    "kafka.linger.ms": "0",
-    "kafka.max.in.flight.requests.per.connection": "1",
-    "kafka.compression.type": "none",
-    "kafka.acks": "all",
-}
+_PRODUCER = {"kafka.linger.ms": "0", "kafka.max.in.flight.requests.per.connection": "1", "kafka.acks": "all"}
 # What a live table's function may do to rows: anything else would drop, add or hold back some.
 _ROW_WISE = {"Project", "Join", "SubqueryAlias", "LogicalRDD", "LocalRelation", "ResolvedHint", "View", "Relation", "WithCTE"}
 _WARM_RECORDS, _WARM_ROUNDS = 20_000, 8
