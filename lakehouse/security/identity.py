@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,10 +74,10 @@ class Identity:
         """
         if len(token) > _LONGEST:
             raise AuthenticationError("The token is too long.")
-        try:
+        if (known := self.known(token)) is not None:
+            return known
+        with _refusing():
             return self._valid(self._decoded(token))
-        except (JoseError, ValueError, TypeError, KeyError, UnicodeError, RecursionError) as error:
-            raise AuthenticationError("The token is not valid here, or no more.") from error
 
     def known(self, token: str) -> User | None:
         """Return who a token says that they are, if its signature was checked before with the keys that still count.
@@ -89,10 +90,8 @@ class Identity:
             if keys is not self._keys or time.monotonic() - self._fetched > self._settings.keys_seconds:
                 return None
             self._checked.move_to_end(token)
-        try:
+        with _refusing():
             return self._valid(claims)
-        except JoseError as error:
-            raise AuthenticationError("The token is not valid here, or no more.") from error
 
     def _valid(self, claims: dict[str, Any]) -> User:
         self._claims.validate(claims)
@@ -146,6 +145,15 @@ class Identity:
         attributes = {name: values for name, value in claims.items() if (values := _values(value))}
         named = tuple(role for role in roles if isinstance(role, str))
         return User(str(claims["sub"]), tenant, named, attributes, until=claims["exp"] + settings.leeway_seconds)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say of whatever is wrong with a token no more than that it is."""
+    try:
+        yield
+    except (JoseError, ValueError, TypeError, KeyError, UnicodeError, RecursionError) as error:
+        raise AuthenticationError("The token is not valid here, or no more.") from error
 
 
 def discovered(client: httpx.Client, issuer: str) -> dict[str, Any]:

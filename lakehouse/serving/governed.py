@@ -85,10 +85,11 @@ class GovernedSource:
         # Without values to compute, and with conditions that the reader is known to fulfil to the letter, nothing is left to do.
         computed = sealed or self._view.anonymous or not self._view.masks.keys().isdisjoint(name.lower() for name in columns)
         known = [x for x in own if x is not None]
-        only = self._source.scan_only(every if computed else columns, known, plain) if None not in own else None
-        if only is not None and not computed:
-            return only
-        rows = only if only is not None else self._source.scan(every, [*plain, *known])
+        rows = None if None in own else self._source.scan_only(every if computed else columns, known, plain)
+        if rows is not None and not computed:
+            return rows
+        if rows is None:
+            rows = self._source.scan(every, [*plain, *known])
         if sealed:
             if self._reveal is None:
                 raise AccessDeniedError(f"{', '.join(sealed)} of {self._view.table} is not revealed here; ask the gateway.")

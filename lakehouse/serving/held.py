@@ -63,7 +63,7 @@ class Holding:
                     self._make_room()
         return kept.held or source
 
-    def known(self, name: str) -> int | None:
+    def latest(self, name: str) -> int | None:
         """Return the newest version of a table, if that takes no looking."""
         source = self._open.known(name)
         return None if source is None else source.version
@@ -108,27 +108,29 @@ class HeldSource:
 
     def scan(self, columns: Sequence[str], conditions: Collection[Condition]) -> pa.Table:
         """Return the rows that can matter, so that masks are made for no others; see :class:`~lakehouse.serving.tables.Source`."""
-        return _filtered(self._table, conditions, columns)
+        return _filtered(self._table, _tests(conditions, self._table), columns)
 
     def scan_only(self, columns: Sequence[str], own: Collection[Condition], conditions: Collection[Condition]) -> pa.Table | None:
         """Return the rows that fulfil the first conditions; see :class:`~lakehouse.serving.tables.GuardedSource`."""
-        if not fits(own, self._source.types) or len(_tests(own, self._table)) < len(own):
-            return None
-        return _filtered(self._rows(tuple(own)), conditions, columns)
+        rows = self._rows(tuple(own))
+        return None if rows is None else _filtered(rows, _tests(conditions, rows), columns)
 
     def stored_bytes(self, columns: Sequence[str], conditions: Collection[Condition]) -> int:
         """Return the bytes of the files that it came from; see :class:`~lakehouse.serving.tables.Source`."""
         return self._source.stored_bytes(columns, conditions)
 
-    def _rows(self, own: tuple[Condition, ...]) -> pa.Table:
-        """Return the rows that fulfil a policy's conditions, from memory where they were found before."""
+    def _rows(self, own: tuple[Condition, ...]) -> pa.Table | None:
+        """Return the rows that fulfil a policy's conditions, from memory where they were found before; ``None``: nobody can be sure."""
         if not own:
             return self._table
         with self._guard:
             if own in self._shown:
                 self._shown.move_to_end(own)
                 return self._shown[own]
-        rows = _filtered(self._table, own, self._table.column_names).combine_chunks()
+        tests = _tests(own, self._table) if fits(own, self._source.types) else []
+        if len(tests) < len(own):
+            return None
+        rows = _filtered(self._table, tests, self._table.column_names).combine_chunks()
         with self._guard:
             if own not in self._shown:  # nobody was as fast
                 self._shown[own] = rows
@@ -152,9 +154,8 @@ class _Kept:
         return self.held.nbytes if self.held else 0
 
 
-def _filtered(table: pa.Table, conditions: Collection[Condition], columns: Sequence[str]) -> pa.Table:
-    """Return columns of the rows that fulfil the conditions that are understood."""
-    tests = _tests(conditions, table)
+def _filtered(table: pa.Table, tests: Sequence[Any], columns: Sequence[str]) -> pa.Table:
+    """Return columns of the rows that pass all tests."""
     shown = table.select(list(columns))
     return shown.filter(reduce(pc.and_kleene, tests)) if tests else shown
 

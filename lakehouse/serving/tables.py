@@ -213,8 +213,8 @@ class Recent:
         When it will soon be too old, whoever asks first is to look, and the others need not wait.
         """
         age, source = self._latest(name)
-        is_looked_for = age > self._seconds / 2 and name in self._locks and self._locks[name].locked()
-        return source if age <= self._seconds / 2 or (age <= self._seconds and is_looked_for) else None
+        is_looked_for = name in self._locks and self._locks[name].locked()
+        return source if age <= self._seconds / (1 if is_looked_for else 2) else None
 
     def _latest(self, name: str) -> tuple[float, DeltaSource | None]:
         looked_at, source = self._held.get(name, (-math.inf, None))

@@ -158,7 +158,7 @@ class Gateway:
                 limit=question.limit,
                 timeout=question.timeout,
                 max_bytes=self._max_bytes,
-                memory=Remembered(self._cache, user.tenant, views, read, self._lake.known) if self._cache else None,
+                memory=Remembered(self._cache, user.tenant, views, read, self._lake.latest) if self._cache else None,
                 cancel=cancel,
                 sandboxes=self._sandboxes,
             )

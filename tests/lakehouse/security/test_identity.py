@@ -167,6 +167,11 @@ def test_a_signature_that_was_checked_counts_until_the_token_or_the_keys_change(
         moment = time.monotonic() + 10_000
         later.setattr(time, "monotonic", lambda: moment)
         assert identity.known(token) is None
+    for claims in ({"exp": "soon"}, {"exp": [1]}, {"tenant": 5}, {"roles": "all"}):  # of the provider's, and of no use
+        odd = provider.token(**claims)
+        for _ in range(2):
+            with pytest.raises(AuthenticationError):
+                identity.user(odd)
     provider.keys = [RSAKey.generate_key(2048, {"kid": "new"})]
     monkeypatch.setattr(module, "_AGAIN_SECONDS", 0.0)
     assert identity.user(provider.token()).name == "ada"
