@@ -49,11 +49,16 @@ log = logging.getLogger(__name__)
 _CONSUMER = {
     "kafka.max.poll.records": "5000",
     "kafka.fetch.max.wait.ms": "5",
-    "kafka.fetch.min.bytes": "8192",
+    "kafka.fetch.min.bytes": "65536",
     "kafka.check.crcs": "true",
 }
 # One request at a time: a row leaves at once when none is on its way, and with all others that came meanwhile when one is.
-_PRODUCER = {"kafka.linger.ms": "0", "kafka.max.in.flight.requests.per.connection": "1", "kafka.acks": "all"}
+_PRODUCER = {
+    "kafka.linger.ms": "2",
+    "kafka.batch.size": "262144",
+    "kafka.max.in.flight.requests.per.connection": "1",
+    "kafka.acks": "all",
+}
 # What a live table's function may do to rows: anything else would drop, add or hold back some.
 _ROW_WISE = {"Project", "Join", "SubqueryAlias", "LogicalRDD", "LocalRelation", "ResolvedHint", "View", "Relation", "WithCTE"}
 _WARM_RECORDS, _WARM_ROUNDS = 20_000, 8

@@ -17,6 +17,7 @@ from lakehouse.catalog import Catalog
 from lakehouse.clients import postgres_dsn
 from lakehouse.control import Control
 from lakehouse.errors import DeclarationError, LeaseHeldError
+from lakehouse.interpreter import prepare_to_serve
 from lakehouse.lanes.fast import FastLane
 from lakehouse.lanes.sink import HotSink
 from lakehouse.lanes.slots import slots
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2
+_DRIVER = {
+    **CONFIGURATION,
+    # Parser and gate make methods of more than the 8,000 bytes beyond which Java interprets for ever. Compiling them takes a minute
+    # of a core, which is too much for a batch, and nothing for what runs for days (docs/latency.md).
+    "spark.driver.defaultJavaOptions": "-XX:-DontCompileHugeMethods",
+}
 
 
 @dataclass
@@ -71,6 +78,7 @@ class FastOwner:
 
     def run(self) -> dict[str, str]:
         """Run both; returns the live tables that stopped, with the reason."""
+        prepare_to_serve()
         thread = threading.Thread(target=self._sink, name="hot-sink")
         thread.start()
         try:
@@ -127,7 +135,7 @@ def fast_driver(workspace: Workspace, settings: Settings, name: str, scratch: st
         name: What it is called.
         scratch: The folder of its files, below the workspace's state.
     """
-    return build_session(settings, name, scratch=workspace.state / scratch, extra=CONFIGURATION)
+    return build_session(settings, name, scratch=workspace.state / scratch, extra=_DRIVER)
 
 
 @contextmanager

@@ -162,7 +162,7 @@ class HotSink:
                 stores.topic_id = self._topic_id(spec)
             stores.ends[partition] = entries[-1][0] + 1
         with stores.latest.together() as latest:
-            latest.put([row for _, row in found])
+            latest.put([row for _, row in found], [message.value() or b"" for message, _ in found])
             for partition, entries in streams.items():
                 latest.append(stores.topic_id, partition, entries)
             if landed.written:

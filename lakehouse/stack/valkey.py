@@ -36,6 +36,8 @@ class Valkey(Server):
             "save": '""',
             "appendonly": "yes",
             "appendfsync": "everysec",
+            # It is written anew when it has doubled, which a live table of small size does each few seconds.
+            "auto-aof-rewrite-min-size": "256mb",
         }
         write_private(self.site.folder / "valkey.conf", "".join(f"{key} {value}\n" for key, value in options.items()))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from typing import Any, cast
 
 import orjson
@@ -20,15 +21,25 @@ from lakehouse.livetables import LiveSpec
 STREAM_LENGTH = 50_000
 """Entries that each partition's stream keeps, about."""
 
-# KEYS: the hash of states, the hash of sequences, the sorted set of feed clocks. ARGV: key, sequence, row, clock; again and again.
+# KEYS: the hash of states, the hash of sequences, the sorted set of feed clocks. ARGV: all keys, all sequences, all rows, all clocks.
+# One call for all keys takes two thirds of the time of one for each.
 _SET_IF_NEWER = """
-for i = 1, #ARGV, 4 do
-  local standing = redis.call('HGET', KEYS[2], ARGV[i])
-  if not standing or standing < ARGV[i + 1] then
-    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
-    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
-    redis.call('ZADD', KEYS[3], ARGV[i + 3], ARGV[i])
+local count = #ARGV / 4
+local standing = redis.call('HMGET', KEYS[2], unpack(ARGV, 1, count))
+local states, sequences, clocks = {}, {}, {}
+for i = 1, count do
+  local key, sequence = ARGV[i], ARGV[count + i]
+  if not standing[i] or standing[i] < sequence then
+    local at = #states
+    states[at + 1], states[at + 2] = key, ARGV[2 * count + i]
+    sequences[at + 1], sequences[at + 2] = key, sequence
+    clocks[at + 1], clocks[at + 2] = ARGV[3 * count + i], key
   end
+end
+if states[1] then
+  redis.call('HSET', KEYS[1], unpack(states))
+  redis.call('HSET', KEYS[2], unpack(sequences))
+  redis.call('ZADD', KEYS[3], unpack(clocks))
 end
 """
 # KEYS: the same. ARGV: a feed clock; states from before it are forgotten, at most ten thousand at a time.
@@ -53,10 +64,11 @@ if newest[1] then last = tonumber(string.match(newest[1][1], '^%d+')) end
 for i = 3, #ARGV, 2 do
   local id = tonumber(ARGV[i]) + 1
   if id > last then
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], string.format('%d-0', id), 'row', ARGV[i + 1])
+    redis.call('XADD', KEYS[1], string.format('%d-0', id), 'row', ARGV[i + 1])
     last = id
   end
 end
+redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[1])
 """
 _CHUNK = 1_000  # rows of one script call: Valkey does nothing else meanwhile
 
@@ -99,18 +111,28 @@ class Latest:
         self._client.set(f"{self._root}:whole", "1")
         return count
 
-    def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the rows whose key has no later state yet."""
-        newest: dict[str, tuple[str, Mapping[str, Any]]] = {}
-        for row in rows:
+    def put(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[bytes] | None = None) -> None:
+        """Keep the rows whose key has no later state yet.
+
+        Args:
+            rows: The rows.
+            texts: Each row as JSON, if the caller has it; it is kept as it is.
+        """
+        newest: dict[str, tuple[str, int]] = {}
+        for number, row in enumerate(rows):
             key, sequence = self.key(row), self.sequence(row)
             if key not in newest or newest[key][0] < sequence:
-                newest[key] = (sequence, row)
-        arguments: list[Any] = []
-        for key, (sequence, row) in newest.items():
-            arguments += [key, sequence, orjson.dumps(row, default=str), row["_timestamp"].timestamp()]
-        for start in range(0, len(arguments), 4 * _CHUNK):
-            self._set(keys=self._keys, args=arguments[start : start + 4 * _CHUNK])
+                newest[key] = (sequence, number)
+
+        def text(number: int) -> bytes:
+            return texts[number] if texts else orjson.dumps(rows[number], default=str)
+
+        states = [
+            (key, sequence, text(number), rows[number]["_timestamp"].timestamp()) for key, (sequence, number) in newest.items()
+        ]
+        for start in range(0, len(states), _CHUNK):
+            columns = zip(*states[start : start + _CHUNK], strict=True)
+            self._set(keys=self._keys, args=[*chain.from_iterable(columns)])
 
     def append(self, topic_id: str, partition: int, rows: Sequence[tuple[int, bytes]]) -> None:
         """Add rows to a partition's stream.

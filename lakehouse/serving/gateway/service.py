@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from lakehouse.clients import postgres_dsn
 from lakehouse.errors import SettingsError
+from lakehouse.interpreter import prepare_to_serve
 from lakehouse.security.authority import Shown
 from lakehouse.security.hotroles import HotRoles
 from lakehouse.security.issuer import LocalIssuer
@@ -24,7 +25,6 @@ from lakehouse.serving.gateway.door import Door, opened
 from lakehouse.serving.gateway.endpoint import Endpoint, trusted
 from lakehouse.serving.gateway.flight import FlightServer
 from lakehouse.serving.push.endpoint import Endpoint as Push
-from lakehouse.serving.threads import take_short_turns
 from lakehouse.settings import Settings
 from lakehouse.stack.ports import keep
 from lakehouse.workspace import Workspace
@@ -68,7 +68,7 @@ class GatewayService:
         """Answer until SIGTERM or Ctrl-C."""
         with suppress(psycopg.Error):  # roles of policies that are no more; whoever cannot make any says so when it needs one
             HotRoles(postgres_dsn(self._settings), mask_key(self._workspace)).drop_all()
-        take_short_turns()
+        prepare_to_serve()
         with opened(self._workspace, self._settings) as door:
             certificate = self._shown.certificate.read_text() if self._shown else None
             server = FlightServer(self.endpoint.flight, door, self._settings.gateway, certificate)
@@ -84,7 +84,7 @@ class GatewayService:
 
 def app() -> FastAPI:
     """Return the application of one process of several; called by uvicorn."""
-    take_short_turns()
+    prepare_to_serve()
     workspace = Workspace.find()
     settings = Settings.load(workspace)
     held = ExitStack()

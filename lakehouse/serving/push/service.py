@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from lakehouse.interpreter import prepare_to_serve
 from lakehouse.livetables import LiveSpec
 from lakehouse.security.authority import Shown
 from lakehouse.serving.push.access import Access
 from lakehouse.serving.push.app import make_app
 from lakehouse.serving.push.endpoint import Endpoint
 from lakehouse.serving.push.guests import Guests
-from lakehouse.serving.threads import take_short_turns
 from lakehouse.settings import Settings
 from lakehouse.stack.ports import keep
 from lakehouse.workspace import Workspace
@@ -74,7 +74,7 @@ class PushService:
         Args:
             ready: Called when clients can connect.
         """
-        take_short_turns()
+        prepare_to_serve()
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with listening:

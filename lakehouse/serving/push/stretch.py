@@ -22,7 +22,7 @@ COALESCE_ROWS = 500
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """One row of a live topic.
 
