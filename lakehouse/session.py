@@ -45,6 +45,9 @@ def build_session(settings: Settings, app_name: str, *, scratch: Path, extra: di
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
+    from pyspark.sql.types import LongType
+
+    from lakehouse.quality.parse import SHAPE
 
     scratch.mkdir(parents=True, exist_ok=True)
     options = {
@@ -56,7 +59,9 @@ def build_session(settings: Settings, app_name: str, *, scratch: Path, extra: di
     if SparkContext._active_spark_context is None:
         gateway = SparkContext._gateway or _launch(options, scratch / "driver.out")
         SparkContext(conf=SparkConf().setAll(list(options.items())), gateway=gateway)
-    return SparkSession.builder.config(map=dict(extra or {})).getOrCreate()
+    spark = SparkSession.builder.config(map=dict(extra or {})).getOrCreate()
+    spark.udf.registerJavaFunction(SHAPE, "io.tidemill.JsonShape", LongType())
+    return spark
 
 
 def _launch(options: dict[str, str], output: Path) -> JavaGateway:

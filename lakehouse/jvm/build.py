@@ -22,7 +22,7 @@ SOURCES = Path(__file__).parent / "src/main/java"
 RELEASE = "17"
 _ORIGIN = "META-INF/tidemill-origin"
 _BUNDLED = (
-    *("guava", "hadoop-client-api", "scala-library", "slf4j-api"),
+    *("guava", "hadoop-client-api", "jackson-core", "scala-library", "slf4j-api"),
     *("spark-common-utils_2.13", "spark-sql_2.13", "spark-sql-api_2.13", "tink"),
 )
 _TIME = (2013, 1, 1, 0, 0, 0)  # any fixed one; zip knows none before 1980

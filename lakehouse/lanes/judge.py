@@ -112,7 +112,7 @@ class Judge:
         parsed = parse_json(value, wire_schema(self.spec.parse), alias="_again")
         reasons = parsed.reasons if reasons is None else reasons.otherwise(parsed.reasons)
         return (
-            judged.withColumns({parsed.alias: parsed.root, parsed.keys_alias: parsed.keys})
+            judged.withColumns({parsed.alias: parsed.root, parsed.shape_alias: parsed.shape})
             .withColumn("_why", F.when(F.col("_suspect"), reasons))
             .withColumns(
                 {
@@ -121,7 +121,7 @@ class Judge:
                     "_suspect": F.lit(False),
                 }
             )
-            .drop(parsed.alias, parsed.keys_alias, "_why")
+            .drop(parsed.alias, parsed.shape_alias, "_why")
         )
 
     def protect(self, judged: DataFrame) -> DataFrame:
@@ -162,7 +162,7 @@ def _records(records: DataFrame, spec: TableSpec, protection: Protection | None)
     if protection is not None:
         more = protection.whose(dict(zip(wire.names, parsed.fields, strict=True)))
     extra = [] if protection is None else [value]  # the counts look at the text again
-    first = records.select(*fields, *extra, parsed.root.alias(parsed.alias), parsed.keys.alias(parsed.keys_alias))
+    first = records.select(*fields, *extra, parsed.root.alias(parsed.alias), parsed.shape.alias(parsed.shape_alias))
     record = F.struct(*fields, parsed.suspect.alias("suspect"), parsed.undeclared.alias("undeclared"), *more)
     return first.select(*parsed.fields, record.alias("_record"))
 

@@ -1,10 +1,11 @@
-"""From bytes to typed fields, with a verdict on every record: native expressions only, so that both lanes can use it.
+"""From bytes to typed fields, with a verdict on every record, by expressions that both lanes can use.
 
 ``from_json`` alone lets too much pass: it replaces invalid UTF-8, reads the first object and ignores what follows, takes a number
 for a string, and turns 1e999 into infinity. A check of everything on every record would cost more than the parse itself, so there
-are two paths. The fast one proves a record good by counting: the object is parsed inside a wrapper, so that trailing bytes break
-it; as many quotation marks as keys and strings need mean that no string was written without them; as many keys as filled fields
-mean that nothing is undeclared. A record that the counts do not prove is a suspect: it is looked at field by field, as a Variant.
+are two paths. The fast one proves a record good by counting what stands in it (``JsonShape``): it is one flat object; as many of
+its members are not null as fields are filled, so nothing that has a value is undeclared; as many are strings as fields that need
+strings, so none was written without quotation marks. A record that the counts do not prove is a suspect: it is looked at field by
+field, as a Variant.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ _OPTIONS = {
     "allowSingleQuotes": "false",
 }
 _REASONS = "array<string>"
+SHAPE = "tidemill_json_shape"
+"""Name of the function ``io.tidemill.JsonShape`` in every session."""
+
+_BITS = 20  # of each of its counts
 _QUOTED = (StringType, TimestampType, TimestampNTZType, DateType)
 
 
@@ -49,8 +54,8 @@ class Parsed:
         root: STRUCT of the declared fields and ``_corrupt``; select it first, under the name :attr:`alias`.
         alias: The name that the other expressions know the struct by.
         fields: The declared fields, as columns of the struct.
-        keys: ARRAY<STRING>, the keys of the record's object; select it beside the struct, under ``keys_alias``.
-        keys_alias: The name that the other expressions know the keys by.
+        shape: BIGINT, what stands in the record's object; select it beside the struct, under ``shape_alias``.
+        shape_alias: The name that the other expressions know the shape by.
         suspect: BOOLEAN, never null: the counts do not prove the record good.
         reasons: ARRAY<STRING>, why a suspect record cannot be read; null when it can be after all. Costs more than the parse:
             select it for the suspects only.
@@ -60,8 +65,8 @@ class Parsed:
     root: Column
     alias: str
     fields: list[Column]
-    keys: Column
-    keys_alias: str
+    shape: Column
+    shape_alias: str
     suspect: Column
     reasons: Column
     undeclared: Column
@@ -89,48 +94,43 @@ def parse_json(value: Column, schema: StructType, *, alias: str = "_parsed") -> 
     Args:
         value: BINARY; null is a tombstone.
         schema: The declared fields.
-        alias: Name for the struct of parsed fields; ``<alias>_keys`` names the keys.
+        alias: Name for the struct of parsed fields; ``<alias>_shape`` names the shape.
     """
     text = value.cast("string")
-    keys_alias = f"{alias}_keys"
+    shape_alias = f"{alias}_shape"
     wrapper = StructType([StructField(_ROOT, schema), StructField(_CORRUPT, StringType())])
     wrapped = F.concat(F.lit(f'{{"{_ROOT}":'), text, F.lit("}"))
-    root, keys = F.col(alias), F.col(keys_alias)
+    root, shape = F.col(alias), F.col(shape_alias)
+    members, present, quoted = (F.shiftright(shape, n * _BITS).bitwiseAND(F.lit((1 << _BITS) - 1)) for n in range(3))
     columns = {f.name: root[_ROOT][f.name] for f in schema.fields}
 
     filled = _sum([columns[f.name].isNotNull() for f in schema.fields])
     strings = _sum([columns[f.name].isNotNull() for f in schema.fields if isinstance(f.dataType, _QUOTED)])
-    proven = (
-        F.is_valid_utf8(text)
-        & root[_CORRUPT].isNull()
-        & (F.size(keys) == filled)
-        & (_count(text, '"') == F.lit(2) * (filled + strings))
-        & (F.locate("{", text, 2) == 0)
-        & ~F.contains(text, F.lit("["))
-        & ~F.contains(text, F.lit("\\"))
-    )
+    proven = F.is_valid_utf8(text) & root[_CORRUPT].isNull() & (shape >= 0) & (present == filled) & (quoted == strings)
     for f in schema.fields:
         if isinstance(f.dataType, DoubleType | FloatType):
             proven &= F.coalesce(F.abs(columns[f.name]) != F.lit(float("inf")), F.lit(True))
+    # Of nested objects, too, which have no shape.
     undeclared = F.when(
-        F.size(keys) > filled,
-        F.nullif(F.array_except(keys, F.array(*[F.lit(n) for n in schema.names])), F.array().cast(_REASONS)),
+        (shape < 0) | (members > filled),
+        F.nullif(F.array_except(F.json_object_keys(text), F.array(*[F.lit(n) for n in schema.names])), F.array().cast(_REASONS)),
     )
     return Parsed(
         root=F.from_json(wrapped, wrapper, _OPTIONS),
         alias=alias,
         fields=[columns[name].alias(name) for name in schema.names],
-        keys=F.json_object_keys(text),
-        keys_alias=keys_alias,
+        shape=F.call_function(SHAPE, value),
+        shape_alias=shape_alias,
         suspect=~F.coalesce(proven, F.lit(False)),
-        reasons=_examine(value, schema, root, keys),
+        reasons=_examine(value, schema, root),
         undeclared=undeclared,
     )
 
 
-def _examine(value: Column, schema: StructType, root: Column, keys: Column) -> Column:
+def _examine(value: Column, schema: StructType, root: Column) -> Column:
     """Return the reasons of a record that the counts did not prove good; null when it is good after all."""
     text = value.cast("string")
+    keys = F.json_object_keys(text)
     variant = F.try_parse_json(text)
     is_object = F.coalesce(F.schema_of_variant(variant).startswith("OBJECT"), F.lit(False))
     types = {f.name: F.schema_of_variant(F.try_variant_get(variant, _json_path(f.name), "variant")) for f in schema.fields}
@@ -160,10 +160,6 @@ def _examine(value: Column, schema: StructType, root: Column, keys: Column) -> C
 
 def _reason(text: str) -> Column:
     return F.array(F.lit(f"parse: {text}"))
-
-
-def _count(text: Column, character: str) -> Column:
-    return F.octet_length(text) - F.octet_length(F.replace(text, F.lit(character), F.lit("")))
 
 
 def _type_reason(field: StructField, found: Column) -> Column:

@@ -38,6 +38,7 @@ class Valkey(Server):
             "appendfsync": "everysec",
             # It is written anew when it has doubled, which a live table of small size does each few seconds.
             "auto-aof-rewrite-min-size": "256mb",
+            "rdbcompression": "no",  # of the log's first part: a core matters more here than the disk
         }
         write_private(self.site.folder / "valkey.conf", "".join(f"{key} {value}\n" for key, value in options.items()))
 

@@ -1,11 +1,10 @@
-"""Follows one live topic in a thread, and hands what comes to the event loop."""
+"""Follows one live topic in a thread of its own, and hands what comes to the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from weakref import WeakValueDictionary
@@ -54,24 +53,29 @@ class Feed:
         self._latest = Latest(self._valkey, spec)
         self.watch = Stopwatch(self._valkey, spec.name, "push")
         self.hops: Hops = {}
-        self._looked_at = 0.0
         self._read_once = asyncio.Event()
         self._pulses: WeakValueDictionary[int, Pulse] = WeakValueDictionary()
         self._wishes: WeakValueDictionary[tuple[Filter, tuple[str, ...], bool, Shown | None], Wish] = WeakValueDictionary()
         self._stop = threading.Event()
         self._seen: dict[tuple[int, str, int], int] = {}
-        self._thread = threading.Thread(target=self._follow, name=f"push-{spec.name}", daemon=True)
+        # Rows do not wait while it is worked out how long others waited, which takes a twentieth of a second.
+        self._threads = [
+            threading.Thread(target=work, name=f"push-{spec.name}-{what}", daemon=True)
+            for what, work in {"rows": self._follow, "latency": self._look}.items()
+        ]
 
     def start(self) -> None:
         """Begin to follow, in the event loop that the pulses wake."""
         self._loop = asyncio.get_running_loop()
         self._tick()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the threads."""
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def pulse(self, milliseconds: int) -> Pulse:
         """Return what wakes subscribers when there are more rows, and once a second, but not oftener than they want.
@@ -157,19 +161,16 @@ class Feed:
                 whole = all(ends.get(x, 0) >= end for x, end in held.end.items())
                 if whole and (messages or self.ring is not ring):
                     self._loop.call_soon_threadsafe(self._renew, ring)
-                self._look()
 
     def _look(self) -> None:
         """Every two seconds, show how old rows were here, and see how old they were elsewhere."""
-        if time.monotonic() - self._looked_at < _LOOK_SECONDS:
-            return
-        self._looked_at = time.monotonic()
-        try:
-            self.watch.publish()
-            self.hops = latencies(self._valkey, self.spec.name)
-        except valkey.ValkeyError as error:
-            log.info("How old rows are is not known: Valkey does not answer", exc_info=error)
-            self.hops = {}
+        while not self._stop.wait(_LOOK_SECONDS):
+            try:
+                self.watch.publish()
+                self.hops = latencies(self._valkey, self.spec.name)
+            except valkey.ValkeyError as error:
+                log.info("How old rows are is not known: Valkey does not answer", exc_info=error)
+                self.hops = {}
 
     def _arrivals(self, messages: Sequence[Message]) -> list[Arrival]:
         """Return the rows; one that the lane wrote again, after a crash, is left out."""

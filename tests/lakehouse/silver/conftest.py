@@ -27,7 +27,7 @@ def ingest(spark: SparkSession, catalog: Catalog, reference_workspace: Workspace
         assert spec.parse and spec.function and spec.suite
         parsed = parse_json(F.col("value"), wire_schema(spec.parse))
         raw = spark.createDataFrame([(None if x is None else bytearray(x),) for x in values], "value BINARY")
-        read = raw.select("value", parsed.root.alias(parsed.alias), parsed.keys.alias(parsed.keys_alias))
+        read = raw.select("value", parsed.root.alias(parsed.alias), parsed.shape.alias(parsed.shape_alias))
         table = spec.function(read.select(parsed.suspect.alias("_record"), *parsed.fields))
         gate = compile_gate(load(reference_workspace, spec.suite), table.drop("_record").schema)
         verdict = [F.col("_record").alias("suspect"), gate.reasons().alias("reasons"), gate.warnings().alias("warnings")]
