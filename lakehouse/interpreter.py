@@ -6,7 +6,6 @@ import gc
 import sys
 
 _TURN_SECONDS = 0.0005
-_THRESHOLDS = (10_000, 20, 20)  # Python's are 700, 10, 10
 
 
 def prepare_to_serve() -> None:
@@ -14,10 +13,8 @@ def prepare_to_serve() -> None:
 
     A thread holds the interpreter for half a millisecond while others wait: with the usual five, an event loop that has to wait
     after each call to the system waits longer than it works. What is there now, modules above all, is left out of each later search
-    for garbage: some 150,000 objects that never go, and looking at them stops everything for 40 ms of a core. What comes later is
-    looked at in larger lots than usual, for most of it is rows, which are in no cycle and go by themselves.
+    for garbage: some 150,000 objects that never go, and looking at them stops everything for 40 ms of a core.
     """
     sys.setswitchinterval(_TURN_SECONDS)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
