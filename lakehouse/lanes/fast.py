@@ -29,7 +29,7 @@ from lakehouse.errors import DataLossError, DeclarationError, TidemillError
 from lakehouse.lanes.judge import Judge
 from lakehouse.lanes.protect import Protector
 from lakehouse.lanes.records import MESSAGE_JSON, as_records, read_latest, read_topic
-from lakehouse.lanes.reference import digest, read_reference
+from lakehouse.lanes.reference import digests, read_reference
 from lakehouse.lanes.trouble import LOST, first_line, passes_by_itself, pause, told
 from lakehouse.lanes.windows import Counted, Freshness, window_messages, windows_of
 from lakehouse.livetables import LiveSpec, WindowSpec
@@ -52,7 +52,7 @@ _CONSUMER = {
     "kafka.fetch.min.bytes": "65536",
     "kafka.check.crcs": "true",
 }
-# One request at a time: a row leaves at once when none is on its way, and with all others that came meanwhile when one is.
+# One request at a time: what comes while it is on its way goes with the next.
 _PRODUCER = {
     "kafka.linger.ms": "2",
     "kafka.batch.size": "262144",
@@ -297,7 +297,7 @@ class FastLane:
         try:
             references = self.references(run.spec)
             writer = self.writer(run.spec, references)
-            run.references = _digests(references)
+            run.references = digests(references)
             run.query = writer.trigger(**_trigger(run.spec, self._settings)).start()
             run.began, run.freshness = time.monotonic(), Freshness()
             self._say(run, "running")
@@ -359,7 +359,7 @@ class FastLane:
             if run.query is None:
                 continue
             try:
-                found = _digests(self.references(run.spec))
+                found = digests(self.references(run.spec))
             except DeclarationError as error:  # its source may be away; the query goes on with what it has
                 log.warning("live.%s goes on with the reference data that it has: %s", run.spec.name, error)
                 self._say(run, "running", f"It goes on with the reference data that it has: {error}")
@@ -382,10 +382,6 @@ def _trigger(spec: LiveSpec, settings: Settings) -> dict[str, Any]:
     return (
         {"processingTime": settings.fast.windows_trigger} if isinstance(spec, WindowSpec) else {"realTime": settings.fast.batch}
     )
-
-
-def _digests(references: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    return {name: digest(frame) for name, frame in references.items()}
 
 
 def _not_row_wise(frame: DataFrame) -> list[str]:

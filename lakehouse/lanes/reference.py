@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -33,6 +34,11 @@ def read_reference(spec: TableSpec) -> pd.DataFrame:
 def digest(frame: pd.DataFrame) -> str:
     """Return what tells one state of reference data from another."""
     return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
+
+
+def digests(references: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Return each table's :func:`digest`, by its name."""
+    return {name: digest(frame) for name, frame in references.items()}
 
 
 class ReferenceTable:
