@@ -73,13 +73,13 @@ def costs(workspace: Workspace, name: str, length: float, warm_seconds: float, l
             killed: list[float] = []
 
             def kill() -> None:
-                time.sleep(2 + _KILLED_AT * length)
+                _wait_for_end(settings, length)
+                time.sleep(_KILLED_AT * length)
                 killed.append(time.time())
                 of.kill()
                 take_over()
 
-            _wait_for_end(settings, length)
-            total = _KILLED_AT * length * 1.5 + _RECOVERY_SECONDS
+            total = length + _KILLED_AT * length * 1.5 + _RECOVERY_SECONDS
             seen = measure(workspace, name, Contender(()), RATE, total, meanwhile=kill).seen["kafka"]
             return seen.repeated, caught_up(np.load(workspace.state / "kafka.npy"), killed[0])
 
