@@ -9,7 +9,7 @@ _TURN_SECONDS = 0.0005
 
 
 def prepare_to_serve() -> None:
-    """Keep the threads of this process from waiting for each other, and for the garbage collector; called once all is loaded.
+    """Keep the threads of this process from waiting for each other, and for the garbage collector; called once its modules are loaded.
 
     A thread holds the interpreter for half a millisecond while others wait: with the usual five, an event loop that has to wait
     after each call to the system waits longer than it works. What is there now, modules above all, is left out of each later search

@@ -38,8 +38,7 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.2
 _DRIVER = {
     **CONFIGURATION,
-    # Parser and gate make methods of more than the 8,000 bytes beyond which Java interprets for ever. Compiling them takes a minute
-    # of a core, which is too much for a batch, and nothing for what runs for days (docs/latency.md).
+    # Parser and gate make methods of more than the 8,000 bytes beyond which Java interprets for ever (docs/latency.md).
     "spark.driver.defaultJavaOptions": "-XX:-DontCompileHugeMethods",
 }
 

@@ -110,7 +110,7 @@ def parse_json(value: Column, schema: StructType, *, alias: str = "_parsed") -> 
     for f in schema.fields:
         if isinstance(f.dataType, DoubleType | FloatType):
             proven &= F.coalesce(F.abs(columns[f.name]) != F.lit(float("inf")), F.lit(True))
-    # Of nested objects, too, which have no shape.
+    # A record without a shape may be an object with nested values, and have undeclared fields as well.
     undeclared = F.when(
         (shape < 0) | (members > filled),
         F.nullif(F.array_except(F.json_object_keys(text), F.array(*[F.lit(n) for n in schema.names])), F.array().cast(_REASONS)),

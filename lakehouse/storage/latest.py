@@ -118,18 +118,12 @@ class Latest:
             rows: The rows.
             texts: Each row as JSON, if the caller has it; it is kept as it is.
         """
-        newest: dict[str, tuple[str, int]] = {}
-        for number, row in enumerate(rows):
+        newest: dict[str, tuple[str, bytes, float]] = {}
+        for row, text in zip(rows, texts or [orjson.dumps(row, default=str) for row in rows], strict=True):
             key, sequence = self.key(row), self.sequence(row)
             if key not in newest or newest[key][0] < sequence:
-                newest[key] = (sequence, number)
-
-        def text(number: int) -> bytes:
-            return texts[number] if texts else orjson.dumps(rows[number], default=str)
-
-        states = [
-            (key, sequence, text(number), rows[number]["_timestamp"].timestamp()) for key, (sequence, number) in newest.items()
-        ]
+                newest[key] = (sequence, text, row["_timestamp"].timestamp())
+        states = [(key, *state) for key, state in newest.items()]
         for start in range(0, len(states), _CHUNK):
             columns = zip(*states[start : start + _CHUNK], strict=True)
             self._set(keys=self._keys, args=[*chain.from_iterable(columns)])

@@ -58,7 +58,7 @@ class Feed:
         self._wishes: WeakValueDictionary[tuple[Filter, tuple[str, ...], bool, Shown | None], Wish] = WeakValueDictionary()
         self._stop = threading.Event()
         self._seen: dict[tuple[int, str, int], int] = {}
-        # Rows do not wait while it is worked out how long others waited, which takes a twentieth of a second.
+        # Rows do not wait for what Valkey says of latency: it may be busy with a batch of the hot sink.
         self._threads = [
             threading.Thread(target=work, name=f"push-{spec.name}-{what}", daemon=True)
             for what, work in {"rows": self._follow, "latency": self._look}.items()

@@ -21,7 +21,7 @@ def main(servers: str, topic: str, partitions: str) -> None:
     producer = Producer(
         {
             "bootstrap.servers": servers,
-            "linger.ms": 5,
+            "linger.ms": 5,  # its client's default, named because it is part of every age
             "max.in.flight": 1,  # what is due while a request is on its way goes with the next: the broker is not to be measured
             "acks": 1,
             "queue.buffering.max.messages": 2_000_000,
